@@ -1,0 +1,1 @@
+"""The whole stack on one machine: broker, store, mesh and processes, supervised."""

@@ -1,0 +1,1 @@
+"""A small mesh of real Envoys on loopback that holds recorded configuration."""

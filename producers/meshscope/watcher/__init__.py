@@ -1,0 +1,1 @@
+"""The control-plane side: publishes what is declared."""

@@ -1,0 +1,1 @@
+"""The facts on the topics: one dataclass and one Avro schema each."""

@@ -1,0 +1,1 @@
+"""The vocabulary of policies: what a sidecar does, said in one canonical form."""

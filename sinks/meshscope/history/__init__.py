@@ -1,0 +1,1 @@
+"""The ClickHouse history: migrations, writer, query library."""

@@ -1,0 +1,1 @@
+"""Behaviour analysis: anomalies, their causes and their life cycle."""

@@ -1,0 +1,1 @@
+"""From what the control plane declares to the policies that one proxy should hold."""
