@@ -10,7 +10,7 @@ class ControlPlane:
     """Settings of one istiod revision.
 
     Attributes:
-        version: Istio's version, such as `1.29.6`; empty: not known, then that of each proxy counts.
+        version: Istio's version, such as `1.29.6`; empty: not known; that of each proxy counts.
         revision: Revision name; `default` if there is only one.
         mesh_config: MeshConfig as parsed from ConfigMap `istio` (or `istio-<revision>`), as given,
             without Istio's defaults.

@@ -107,7 +107,7 @@ def authorization(port: int | str, transport: str, protocol: str) -> PolicyKey:
 
 
 def http_connection(scope: int | str, transport: str = TRANSPORT_NONE) -> PolicyKey:
-    """Key of the HTTP settings of an inbound port or `*`, or of an outbound listener (`ip_port`)."""
+    """Key of the HTTP settings of an inbound port, or of an outbound listener (`ip_port`)."""
     return PolicyKey(Kind.HTTP_CONNECTION, (str(scope), transport))
 
 
