@@ -1,0 +1,126 @@
+"""The table of topics: what is on them, how long, and who writes it."""
+
+from dataclasses import dataclass
+
+from meshscope.events import facts
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic.
+
+    Attributes:
+        name: `meshscope.<plane>.<fact>`.
+        key: What a record's key says.
+        says: What a record says, in one sentence.
+        facts: Dataclasses of the values; empty: raw bytes.
+        written_by: The process that writes it.
+        compacted: The last record of each key is kept.
+        retention_ms: Older records are deleted; None: never.
+        partitions: Number of partitions. Topics that are read together per proxy have the same.
+    """
+
+    name: str
+    key: str
+    says: str
+    facts: tuple[type, ...]
+    written_by: str
+    compacted: bool = False
+    retention_ms: int | None = None
+    partitions: int = 4
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Kafka's settings of the topic."""
+        policies = [
+            *(["compact"] if self.compacted else []),
+            *(["delete"] if self.retention_ms is not None else []),
+        ]
+        settings = {"cleanup.policy": ",".join(policies), "compression.type": "producer"}
+        if self.retention_ms is not None:
+            settings["retention.ms"] = str(self.retention_ms)
+        return settings
+
+
+RESOURCES = Topic(
+    "meshscope.control-plane.resources",
+    "origin/cluster/group/kind/namespace/name",
+    "One Istio, Gateway API or Kubernetes resource; a tombstone says that it is gone.",
+    (facts.DeclaredResource,),
+    "watcher",
+    compacted=True,
+)
+CONTROL_PLANE_STATE = Topic(
+    "meshscope.control-plane.state",
+    "origin/cluster/revision, or sync/origin/cluster",
+    "The control plane's version and settings, and marks that a full list was read.",
+    (facts.ControlPlaneState, facts.Sync),
+    "watcher",
+    compacted=True,
+    partitions=1,
+)
+SNAPSHOTS = Topic(
+    "meshscope.data-plane.snapshots",
+    "proxy id",
+    "What one proxy holds: its inputs, its state, and digests of its policies.",
+    (facts.Snapshot,),
+    "agent",
+    compacted=True,
+)
+POLICIES = Topic(
+    "meshscope.data-plane.policies",
+    "digest",
+    "A shard or the body of one policy, content-addressed, once for the whole mesh.",
+    (facts.PolicyShard, facts.PolicyBody),
+    "agent",
+    compacted=True,
+    retention_ms=7 * DAY_MS,
+)
+REQUESTS = Topic(
+    "meshscope.data-plane.requests",
+    "proxy id",
+    "Shards and bodies that a reader lacks and that the proxy's agent should publish again.",
+    (facts.PolicyRequest,),
+    "stream worker",
+    retention_ms=DAY_MS,
+    partitions=1,
+)
+DRIFT = Topic(
+    "meshscope.verification.drift",
+    "proxy id",
+    "A difference opened, still there, or closed; and the verdict on a proxy.",
+    (facts.Drift, facts.Verdict),
+    "stream worker",
+    retention_ms=7 * DAY_MS,
+)
+ANOMALIES = Topic(
+    "meshscope.anomalies",
+    "fingerprint",
+    "An anomaly opened, updated or resolved. Public interface, with CloudEvents headers.",
+    (facts.Anomaly,),
+    "stream worker",
+    compacted=True,
+    retention_ms=30 * DAY_MS,
+)
+DEAD_LETTER = Topic(
+    "meshscope.dead-letter",
+    "key of the record",
+    "A record that could not be processed, its bytes untouched, with the error in headers.",
+    (),
+    "any",
+    retention_ms=30 * DAY_MS,
+    partitions=1,
+)
+
+TOPICS: tuple[Topic, ...] = (
+    RESOURCES,
+    CONTROL_PLANE_STATE,
+    SNAPSHOTS,
+    POLICIES,
+    REQUESTS,
+    DRIFT,
+    ANOMALIES,
+    DEAD_LETTER,
+)

@@ -1,0 +1,71 @@
+"""How the policies of a proxy are published: shards, and one root digest.
+
+A configuration is megabytes and nearly the same in every sidecar. A snapshot therefore carries a
+digest per shard only; a shard lists keys with the digests of their policies, and every shard and
+every policy is published once for the whole mesh.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+
+from meshscope.policy.canonical import content_bytes, digest_bytes
+from meshscope.policy.key import PolicyKey
+from meshscope.policy.kinds import KINDS, Kind
+from meshscope.policy.policy import Policy
+from meshscope.policy.source import ResourceRef
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One policy of a shard: key, digest of the content, sources."""
+
+    key: str
+    digest: str
+    sources: tuple[ResourceRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The policies of one kind whose keys fall into one shard.
+
+    Attributes:
+        entries: Sorted by key.
+        digest: Hash over the entries, sources included, because a changed name is a change too.
+    """
+
+    kind: Kind
+    number: int
+    entries: tuple[Entry, ...]
+    digest: str
+
+
+@lru_cache(maxsize=100_000)
+def shard_number(key: PolicyKey) -> int:
+    """The shard of a key; all policies about one host, listener or port fall into the same."""
+    count = KINDS[key.kind].shards
+    if count == 1:
+        return 0
+    return blake2b(key.parts[-1 if key.kind is Kind.HTTP_ROUTE else 0].encode()).digest()[0] % count
+
+
+def shards(policies: Iterable[Policy]) -> tuple[Shard, ...]:
+    """All shards that have policies, by kind and number."""
+    entries: dict[tuple[Kind, int], list[Entry]] = {}
+    for policy in policies:
+        place = (policy.key.kind, shard_number(policy.key))
+        entry = Entry(str(policy.key), policy.digest, policy.sources)
+        entries.setdefault(place, []).append(entry)
+    return tuple(_shard(kind, number, entries[kind, number]) for kind, number in sorted(entries))
+
+
+def _shard(kind: Kind, number: int, entries: list[Entry]) -> Shard:
+    ordered = tuple(sorted(entries, key=lambda entry: entry.key))
+    return Shard(kind, number, ordered, digest_bytes(f"shard:{kind}", content_bytes(ordered)))
+
+
+def root_digest(digests: Mapping[tuple[str, int], str]) -> str:
+    """Hash over the digests of all shards, by kind and number."""
+    lines = [f"{kind}/{number}={digests[kind, number]}" for kind, number in sorted(digests)]
+    return digest_bytes("root", "\n".join(lines).encode())
