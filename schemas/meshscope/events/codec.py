@@ -48,28 +48,31 @@ class OversizedValue(ValueError):
     """A fact that is too large for the wire; it must be split by its producer."""
 
 
-@cache
 def schema_text(fact: type) -> str:
     """The `.avsc` of a fact, as JSON text."""
     return files("meshscope.events").joinpath("avro", f"{fact.__name__}.avsc").read_text("utf-8")
 
 
 @cache
-def _writer_schema(fact: type) -> Any:
-    return fastavro.parse_schema(json.loads(schema_text(fact)))
+def _current() -> Mapping[str, tuple[bytes, Any]]:
+    """Fingerprint and parsed schema of each fact, by its name."""
+    texts = {fact.__name__: json.loads(schema_text(fact)) for fact in FACTS}
+    return {
+        name: (_fingerprint(schema), fastavro.parse_schema(schema))
+        for name, schema in texts.items()
+    }
 
 
-@cache
 def schema_fingerprint(fact: type) -> bytes:
     """The eight bytes that stand for the schema of a fact on the wire."""
-    return _fingerprint(json.loads(schema_text(fact)))
+    return _current()[fact.__name__][0]
 
 
 @cache
 def _readers() -> Mapping[bytes, tuple[type, Any]]:
     """Per fingerprint the fact and the schema it was written with, released versions included."""
-    readers = {schema_fingerprint(fact): (fact, _writer_schema(fact)) for fact in FACTS}
     by_name = {fact.__name__: fact for fact in FACTS}
+    readers = {key: (by_name[name], schema) for name, (key, schema) in _current().items()}
     for release in _released():
         for file in release.iterdir():
             schema = json.loads(file.read_text("utf-8"))
@@ -93,10 +96,11 @@ def encode(fact: object) -> bytes:
     Raises:
         OversizedValue: The result is larger than `MAX_VALUE_BYTES`.
     """
+    key, schema = _current()[type(fact).__name__]
     buffer = io.BytesIO()
-    buffer.write(MAGIC + schema_fingerprint(type(fact)))
+    buffer.write(MAGIC + key)
     record = msgspec.to_builtins(fact, builtin_types=(bytes,))
-    fastavro.schemaless_writer(buffer, _writer_schema(type(fact)), record)
+    fastavro.schemaless_writer(buffer, schema, record)
     value = buffer.getvalue()
     if len(value) > MAX_VALUE_BYTES:
         raise OversizedValue(
@@ -133,7 +137,7 @@ def decode(value: bytes, *expected: type) -> Any:
         raise PoisonValue(f"a {fact.__name__} where {names} is expected")
     buffer = io.BytesIO(value[HEADER_BYTES:])
     try:
-        record = fastavro.schemaless_reader(buffer, schema, _writer_schema(fact))
+        record = fastavro.schemaless_reader(buffer, schema, _current()[fact.__name__][1])
         decoded: Any = msgspec.convert(record, fact)
     except Exception as error:
         # Decoders fail on broken bytes with whatever they stumble over: EOFError, IndexError,
