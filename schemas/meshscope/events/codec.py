@@ -99,7 +99,7 @@ def encode(fact: object) -> bytes:
     key, schema = _current()[type(fact).__name__]
     buffer = io.BytesIO()
     buffer.write(MAGIC + key)
-    record = msgspec.to_builtins(fact, builtin_types=(bytes,))
+    record = msgspec.to_builtins(fact, builtin_types=(bytes,), enc_hook=dict)
     fastavro.schemaless_writer(buffer, schema, record)
     value = buffer.getvalue()
     if len(value) > MAX_VALUE_BYTES:
