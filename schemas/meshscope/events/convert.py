@@ -155,7 +155,8 @@ def proxy_fields(proxy: ProxyInputs) -> dict[str, Any]:
 def shard_digests(shards: Iterable[Shard]) -> tuple[ShardDigest, ...]:
     """What a snapshot says of its shards."""
     return tuple(
-        ShardDigest(shard.kind, shard.number, shard.digest, len(shard.entries)) for shard in shards
+        ShardDigest(shard.kind, shard.number, shard.digest, len(shard.entries), shard.meaning)
+        for shard in shards
     )
 
 

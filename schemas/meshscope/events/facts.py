@@ -97,12 +97,18 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class ShardDigest:
-    """Digest of the policies of one kind and shard in a snapshot, and their number."""
+    """Digest of the policies of one kind and shard in a snapshot, and their number.
+
+    Attributes:
+        digest: Key of the `PolicyShard`.
+        meaning: Digest of keys and contents alone, see `Shard.meaning`.
+    """
 
     kind: str
     shard: int
     digest: str
     count: int
+    meaning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +276,11 @@ class Drift:
     """A difference between what a proxy should hold and what it holds, at one time.
 
     Attributes:
-        id: Digest of episode, status and the inputs that it was computed from.
-        episode: Digest of proxy, key and the snapshot with which it opened.
-        status: `opened`, `open` (still there, with other inputs or for the daily repetition) or
-            `closed`.
+        id: Digest of log epoch, first snapshot of the proxy and revision: a fact that is sent
+            twice has one id, and a drift that returns has another.
+        episode: Id of the fact with which it opened.
+        status: `opened`, `open` (still there, but looks different, or for the daily repetition) or
+            `closed` (expected and observed are then empty: they agree).
         proxy, cluster: Whose.
         key: Policy key.
         code: `MSC-1xxx`.
@@ -286,6 +293,7 @@ class Drift:
         resource_versions: `kind ns/name@resourceVersion` of the sources.
         opened_at, observed_at: Times.
         witness: JSON of a request that shows it; empty: none yet.
+        revision: Number of this fact among all about the proxy; a later one counts.
     """
 
     id: str
@@ -308,6 +316,7 @@ class Drift:
     sources: tuple[Source, ...] = ()
     resource_versions: tuple[str, ...] = ()
     witness: str = ""
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +324,9 @@ class Verdict:
     """What verification says of one proxy at one time.
 
     Attributes:
-        id: Digest of its content.
+        id: As in `Drift`.
         verdict: `in-sync`, `converging` (differences within the convergence window), `drift`,
-            `unverifiable` or `unknown` (nothing to compare with yet).
+            `unverifiable`, `unknown` (nothing to compare with yet) or `gone` (the proxy left).
         reason: Why it is not known or not verifiable; empty otherwise.
         unverifiable: Policy keys or kinds of which nothing can be said, each with its reason.
         equivalent: Number of differences in form only.
@@ -325,6 +334,7 @@ class Verdict:
         policies: Number of policies that were compared.
         snapshot, declared: Inputs, as in `Drift`.
         coverage: Share of the dump that was explained, 0 to 1.
+        revision: As in `Drift`.
     """
 
     id: str
@@ -340,6 +350,7 @@ class Verdict:
     differences: int = 0
     policies: int = 0
     coverage: float = 0.0
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

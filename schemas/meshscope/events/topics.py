@@ -95,6 +95,14 @@ DRIFT = Topic(
     "stream worker",
     retention_ms=7 * DAY_MS,
 )
+EVIDENCE = Topic(
+    "meshscope.verification.evidence",
+    "fingerprint of the anomaly",
+    "The same drifts once more, so that all evidence of one anomaly is read by one worker.",
+    (facts.Drift,),
+    "stream worker",
+    retention_ms=7 * DAY_MS,
+)
 ANOMALIES = Topic(
     "meshscope.anomalies",
     "fingerprint",
@@ -121,6 +129,7 @@ TOPICS: tuple[Topic, ...] = (
     POLICIES,
     REQUESTS,
     DRIFT,
+    EVIDENCE,
     ANOMALIES,
     DEAD_LETTER,
 )

@@ -33,12 +33,15 @@ class Shard:
     Attributes:
         entries: Sorted by key.
         digest: Hash over the entries, sources included, because a changed name is a change too.
+        meaning: Hash over keys and contents alone. A projection knows more sources than survive in
+            a proxy, so this is what expected and observed shards have in common.
     """
 
     kind: Kind
     number: int
     entries: tuple[Entry, ...]
     digest: str
+    meaning: str
 
 
 @lru_cache(maxsize=100_000)
@@ -62,7 +65,14 @@ def shards(policies: Iterable[Policy]) -> tuple[Shard, ...]:
 
 def _shard(kind: Kind, number: int, entries: list[Entry]) -> Shard:
     ordered = tuple(sorted(entries, key=lambda entry: entry.key))
-    return Shard(kind, number, ordered, digest_bytes(f"shard:{kind}", content_bytes(ordered)))
+    pairs = [(entry.key, entry.digest) for entry in ordered]
+    return Shard(
+        kind,
+        number,
+        ordered,
+        digest=digest_bytes(f"shard:{kind}", content_bytes(ordered)),
+        meaning=digest_bytes(f"meaning:{kind}", content_bytes(pairs)),
+    )
 
 
 def root_digest(digests: Mapping[tuple[str, int], str]) -> str:
