@@ -148,8 +148,12 @@ class EnvoyProcess:
             log.warning("%s: Envoy %s, restart in %.1f s", self.proxy, reason, backoff)
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, MAX_BACKOFF)
-            self._process = await self._spawn()
-            self.restarts += 1
+            try:
+                self._process = await self._spawn()
+            except OSError as error:  # no memory, no descriptors: the next round tries again
+                log.error("%s: Envoy cannot be started: %s", self.proxy, error)
+            else:
+                self.restarts += 1
 
 
 def tail(path: Path, lines: int = 3) -> str:

@@ -90,7 +90,6 @@ class Sandbox:
         await self._start_applications()
         await self._start_servers(http)
         for sidecar in self._sidecars.values():
-            self._cleanup.push_async_callback(sidecar.envoy.stop)
             await sidecar.envoy.start()
         await self._wait_until_live()
         if traffic:
@@ -100,8 +99,8 @@ class Sandbox:
         self._run_beside(self._limit_logs)
 
     async def stop(self) -> None:
-        """Ends everything that `start` started, last first; also after a failed start."""
-        # Envoys need up to a second each to end: all at once, then what serves them.
+        """Ends everything that `start` started; also after a failed start."""
+        # First all Envoys at once, then what serves them.
         await asyncio.gather(*(sidecar.envoy.stop() for sidecar in self._sidecars.values()))
         await self._cleanup.aclose()
 
@@ -258,8 +257,8 @@ class Sandbox:
             paths = self._paths.proxy(proxy.proxy)
             paths.directory.mkdir(mode=0o700)
             self._listen(server, paths)
-            await server.start()
             self._cleanup.push_async_callback(server.stop, None)
+            await server.start()
             envoy = EnvoyProcess(proxy.proxy, paths, self._recording.bootstrap(proxy.proxy))
             admin = Admin(http, proxy.admin)
             self._sidecars[proxy.proxy] = Sidecar(proxy, session, envoy, admin)
