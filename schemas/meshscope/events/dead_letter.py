@@ -34,7 +34,7 @@ def dead_letter_headers(
     code: str,
     error: str,
     now_ms: int,
-) -> list[tuple[str, bytes | None]]:
+) -> list[tuple[str, str | bytes | None]]:
     """Headers of the dead letter for a record.
 
     Args:
