@@ -9,7 +9,8 @@ from typing import Final
 
 from meshscope.events.codec import HEADER_BYTES, MAGIC
 
-Headers = Sequence[tuple[str, bytes | None]]
+Headers = Sequence[tuple[str, str | bytes | None]]
+"""Headers of a record, as Kafka clients give and take them."""
 
 ERROR: Final = "ms-error"
 ERROR_CODE: Final = "ms-error-code"

@@ -4,12 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from meshscope.events.codec import PoisonValue
-from meshscope.events.dead_letter import dead_letter_headers
+from meshscope.events.dead_letter import Headers, dead_letter_headers
 from meshscope.events.topics import DEAD_LETTER, TOPICS, Topic
 from meshscope.history.batch import Batch, BatchLimits, Highest, Kept, is_ready, is_written
 from meshscope.history.fault_points import reach
@@ -96,6 +96,8 @@ class Sink:
         )
         value: bytes | None = message.value()
         key: bytes | None = message.key()
+        # The client's types allow a mapping, which it takes and never gives.
+        headers = cast("Headers | None", message.headers())
         try:
             row = row_of(topic, place, key, value)
         except (PoisonValue, UnicodeDecodeError) as error:
@@ -106,7 +108,7 @@ class Sink:
                     f"{place.topic}[{place.partition}]@{place.offset}: {error}. Nothing more is "
                     "committed. Check that all processes have the same version"
                 ) from error
-            self._dead_letter(place, key, value, message.headers(), "poison", str(error))
+            self._dead_letter(place, key, value, headers, "poison", str(error))
             row = None
         else:
             self._dead_in_a_row = 0
@@ -114,7 +116,7 @@ class Sink:
         if row is None or is_written(self._highest, place, row.table):
             self.batch.add(place, size, now)
         else:
-            kept = Kept(row.row, key, value, message.headers())
+            kept = Kept(row.row, key, value, headers)
             self.batch.add(place, size, now, row.table, kept)
 
     def _dead_letter(
@@ -122,7 +124,7 @@ class Sink:
         place: Place,
         key: bytes | None,
         value: bytes | None,
-        headers: Any,
+        headers: Headers | None,
         code: str,
         error: str,
     ) -> None:
