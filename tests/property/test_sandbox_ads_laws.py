@@ -68,38 +68,59 @@ def snapshot(version: str, content: dict[str, bytes]) -> Snapshot:
     )
 
 
-@given(
-    history=st.lists(clusters, min_size=1, max_size=5),
-    server_first=st.lists(st.booleans(), max_size=60),
-)
+class Exchange:
+    """Server and client with a wire in each direction that keeps order."""
+
+    def __init__(self, content: dict[str, bytes]) -> None:
+        self.client = Client()
+        self.stream = Stream()
+        self.pushes = 0
+        self.served = snapshot("v0", content)
+        self._to_server: deque[Request] = deque([self.client.subscribe()])
+        self._to_client: deque[Response] = deque()
+
+    def push(self, content: dict[str, bytes]) -> None:
+        self.pushes += 1
+        self.served = snapshot(f"v{self.pushes}", content)
+        self.stream, responses = on_snapshot(self.stream, self.served)
+        self._to_client.extend(responses)
+
+    def to_server(self) -> None:
+        if self._to_server:
+            self.stream, responses = on_request(self.stream, self._to_server.popleft(), self.served)
+            self._to_client.extend(responses)
+
+    def to_client(self) -> None:
+        if self._to_client:
+            self._to_server.extend(self.client.receive(self._to_client.popleft()))
+
+    def settle(self) -> None:
+        for _ in range(500):
+            self.to_server()
+            self.to_client()
+            if not (self._to_server or self._to_client):
+                return
+        raise AssertionError("server and client talk for ever")
+
+
+STEPS = st.lists(clusters | st.sampled_from(["to_server", "to_client", "settle"]), max_size=40)
+
+
+@given(first=clusters, steps=STEPS)
 def test_every_interleaving_ends_with_the_client_up_to_date_and_nothing_warming(
-    history: list[dict[str, bytes]], server_first: list[bool]
+    first: dict[str, bytes], steps: list[dict[str, bytes] | str]
 ) -> None:
-    client, stream = Client(), Stream()
-    to_server: deque[Request] = deque([client.subscribe()])
-    to_client: deque[Response] = deque()
-    pushes = deque(snapshot(f"v{number}", content) for number, content in enumerate(history))
-    served = pushes.popleft()
-    order = deque(server_first)
-    steps = 0
-    while to_server or to_client or pushes:
-        steps += 1
-        assert steps < 500, "server and client talk for ever"
-        deliver_to_server = bool(order.popleft()) if order else True
-        if pushes and not order:
-            served = pushes.popleft()
-            stream, responses = on_snapshot(stream, served)
-            to_client.extend(responses)
-        elif to_server and (deliver_to_server or not to_client):
-            stream, responses = on_request(stream, to_server.popleft(), served)
-            to_client.extend(responses)
-        elif to_client:
-            to_server.extend(client.receive(to_client.popleft()))
-        elif pushes:
-            served = pushes.popleft()
-            stream, responses = on_snapshot(stream, served)
-            to_client.extend(responses)
-    assert client.clusters == history[-1]
-    assert client.warming == set()
-    assert all(known.answered for known in stream.subscriptions.values() if known.nonce)
-    assert stream.subscriptions[CDS].accepted == f"v{len(history) - 1}"
+    exchange = Exchange(first)
+    last = first
+    for step in steps:
+        if isinstance(step, dict):
+            last = step
+            exchange.push(step)
+        else:
+            getattr(exchange, step)()
+    exchange.settle()
+    assert exchange.client.clusters == last
+    assert exchange.client.warming == set()
+    known = exchange.stream.subscriptions
+    assert all(subscription.answered for subscription in known.values() if subscription.nonce)
+    assert known[CDS].accepted == exchange.served.version
