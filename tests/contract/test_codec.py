@@ -37,10 +37,6 @@ def facts_of(fact: type) -> st.SearchStrategy[Any]:
     return st.from_type(fact)
 
 
-st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))
-st.register_type_strategy(float, st.floats(allow_nan=False))
-
-
 @pytest.mark.parametrize("fact", FACTS, ids=NAMES)
 class TestEveryFact:
     def test_schema_has_the_fields_of_the_dataclass(self, fact: type) -> None:

@@ -20,6 +20,7 @@ class Topic:
         compacted: The last record of each key is kept.
         retention_ms: Older records are deleted; None: never.
         partitions: Number of partitions. Topics that are read together per proxy have the same.
+        kept: Its facts go into the history.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Topic:
     compacted: bool = False
     retention_ms: int | None = None
     partitions: int = 4
+    kept: bool = True
 
     @property
     def config(self) -> dict[str, str]:
@@ -86,6 +88,7 @@ REQUESTS = Topic(
     "stream worker",
     retention_ms=DAY_MS,
     partitions=1,
+    kept=False,
 )
 DRIFT = Topic(
     "meshscope.verification.drift",
@@ -102,6 +105,7 @@ EVIDENCE = Topic(
     (facts.Drift,),
     "stream worker",
     retention_ms=7 * DAY_MS,
+    kept=False,
 )
 ANOMALIES = Topic(
     "meshscope.anomalies",
@@ -120,6 +124,7 @@ DEAD_LETTER = Topic(
     "any",
     retention_ms=30 * DAY_MS,
     partitions=1,
+    kept=False,
 )
 
 TOPICS: tuple[Topic, ...] = (

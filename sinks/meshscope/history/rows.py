@@ -248,6 +248,7 @@ def _drift(fact: facts.Drift) -> dict[str, Any]:
         "snapshot": fact.snapshot,
         "declared": fact.declared,
         "witness": fact.witness,
+        "revision": fact.revision,
     }
 
 
@@ -265,6 +266,7 @@ def _verdict(fact: facts.Verdict) -> dict[str, Any]:
         "coverage": fact.coverage,
         "snapshot": fact.snapshot,
         "declared": fact.declared,
+        "revision": fact.revision,
     }
 
 

@@ -18,9 +18,7 @@ from meshscope.history.store import RowsRejected, Store, StoreAway
 
 log = logging.getLogger(__name__)
 
-KEPT: Final = tuple(
-    topic for topic in TOPICS if topic.facts and topic.name != "meshscope.data-plane.requests"
-)
+KEPT: Final = tuple(topic for topic in TOPICS if topic.kept)
 """Topics whose facts go into the history."""
 
 MOST_PER_READ: Final = 500

@@ -1,0 +1,12 @@
+"""Shared by all tests: what hypothesis draws for the plain types of the facts."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+# Avro's long has 64 bits, and NaN equals nothing, not even itself.
+st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))
+st.register_type_strategy(float, st.floats(allow_nan=False))
+
+# Two shared cores are slow now and then; a deadline per example would only flicker.
+settings.register_profile("meshscope", deadline=None)
+settings.load_profile("meshscope")
