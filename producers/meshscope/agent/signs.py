@@ -1,0 +1,135 @@
+"""Cheap signs that a proxy's configuration changed.
+
+A full dump costs Envoy about 30 ms, so it is read only after a sign, and now and then without one.
+Signs: the versions of the last accepted CDS and LDS response; the masked dump of route tables,
+since a stock Istio sidecar keeps no statistics of RDS; the addresses in `/clusters` for endpoints.
+What none of them shows (a resource that changes under a version string that is used again, the
+label of an endpoint) is found by the periodic dump.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+STATS: Final = (
+    "/stats?filter=^(cluster_manager\\.cds\\.|listener_manager\\.lds\\.|control_plane\\."
+    "|cluster_manager\\.warming_clusters$|listener_manager\\.total_(listeners|filter_chains)_"
+    "|server\\.state$)"
+)
+ROUTES: Final = (
+    "/config_dump?resource=dynamic_route_configs&mask=version_info,last_updated,error_state"
+)
+CLUSTERS: Final = "/clusters?format=json"
+
+SERVER_STATES: Final = {
+    0: "LIVE",
+    1: "DRAINING",
+    2: "PRE_INITIALIZING",
+    3: "INITIALIZING",
+}
+"""Values of the statistic `server.state` (Envoy, `admin.v3.ServerInfo.State`)."""
+
+_LINE = re.compile(r"^([^:\s]+): (.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What was seen at one look.
+
+    Attributes:
+        versions: Last accepted version per type.
+        rejected: Rejected updates per type since Envoy started.
+        connected: Whether the stream to the control plane is up; None: not told.
+        live: State of the server.
+        warming: Clusters and listeners that wait.
+        draining: Listeners and filter chains that are drained.
+        routes: Digest over versions and times of the route tables.
+        endpoints: Digest over clusters and addresses, weights, localities; not over health.
+    """
+
+    versions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    rejected: Mapping[str, int] = field(default_factory=dict, hash=False)
+    connected: bool | None = None
+    live: str = "LIVE"
+    warming: int = 0
+    draining: int = 0
+    routes: str = ""
+    endpoints: str = ""
+
+
+def read_signs(stats: bytes, routes: bytes, clusters: bytes) -> Signs:
+    """Read the answers to `STATS`, `ROUTES` and `CLUSTERS`.
+
+    Raises:
+        ValueError: An answer is not what Envoy gives.
+    """
+    values: dict[str, str] = {
+        match[1]: match[2] for line in stats.decode().splitlines() if (match := _LINE.match(line))
+    }
+
+    def number(name: str) -> int:
+        return int(values.get(name, "0"))
+
+    connected = values.get("control_plane.connected_state")
+    names = {"cds": "cluster_manager.cds", "lds": "listener_manager.lds"}
+    return Signs(
+        versions={
+            short: values[f"{name}.version_text"].strip('"')
+            for short, name in names.items()
+            if f"{name}.version_text" in values
+        },
+        rejected={short: number(f"{name}.update_rejected") for short, name in names.items()},
+        connected=None if connected is None else connected == "1",
+        live=SERVER_STATES.get(number("server.state"), "UNKNOWN"),
+        warming=number("cluster_manager.warming_clusters")
+        + number("listener_manager.total_listeners_warming"),
+        draining=number("listener_manager.total_listeners_draining")
+        + number("listener_manager.total_filter_chains_draining"),
+        routes=_digest(routes),
+        endpoints=_digest(repr(_addresses(clusters)).encode()),
+    )
+
+
+def _addresses(clusters: bytes) -> list[Any]:
+    document = msgspec.json.decode(clusters)
+    if not isinstance(document, dict):
+        raise ValueError("/clusters answered no JSON object")
+    return sorted(
+        (
+            str(cluster.get("name")),
+            sorted(
+                repr(
+                    (
+                        host.get("address"),
+                        host.get("weight"),
+                        host.get("locality"),
+                        host.get("priority"),
+                    )
+                )
+                for host in cluster.get("host_statuses", [])
+            ),
+        )
+        for cluster in document.get("cluster_statuses", [])
+    )
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def wants_dump(before: Signs | None, now: Signs) -> bool:
+    """Whether the configuration may have changed since the signs `before`.
+
+    A rejected update changes the dump too (`error_state`), and so does the end of warming.
+    """
+    return before is None or (
+        before.versions,
+        before.rejected,
+        before.warming,
+        before.routes,
+        before.endpoints,
+    ) != (now.versions, now.rejected, now.warming, now.routes, now.endpoints)
