@@ -150,6 +150,17 @@ def test_an_empty_proxy_has_nothing_to_break(index: MeshIndex) -> None:
                 faults.apply(fault, Resources((), (), (), ()), proxy)
 
 
+@pytest.mark.parametrize("overlay", Overlay)
+def test_an_overlay_leaves_the_recording_alone(
+    overlay: Overlay, recording: Recording, index: MeshIndex
+) -> None:
+    for proxy in index.proxies:
+        recorded = recording.resources("00-base", proxy.proxy)
+        before = frozen(recorded)
+        overlays.apply(overlay, recorded)
+        assert frozen(recorded) == before
+
+
 def test_the_dns_overlay_reaches_those_who_see_the_namespace(
     recording: Recording, index: MeshIndex
 ) -> None:

@@ -98,9 +98,8 @@ def _with_shipping_host(routes: RouteConfiguration) -> RouteConfiguration:
         if BANK_HOST in host.domains:
             changed = RouteConfiguration()
             changed.CopyFrom(routes)
-            twin = VirtualHost.FromString(
-                host.SerializeToString()  # lengths differ, so names are replaced field by field
-            )
+            twin = VirtualHost()
+            twin.CopyFrom(host)
             twin.name = twin.name.replace(BANK_HOST, SHIPPING_HOST)
             for number, domain in enumerate(twin.domains):
                 twin.domains[number] = domain.replace(BANK_HOST, SHIPPING_HOST)
@@ -119,15 +118,16 @@ def with_outlier_detection(resources: Resources) -> Resources:
     clusters = []
     for cluster in resources.clusters:
         if cluster.name == CART:
-            istio = cluster.metadata.filter_metadata["istio"].fields
-            if "config" in istio:
+            changed = Cluster()
+            changed.CopyFrom(cluster)
+            # Reading an absent key of a protobuf map adds it, so this is the copy's.
+            istio = changed.metadata.filter_metadata["istio"]
+            if "config" in istio.fields:
                 raise CommandRefused(
                     "the present state already has a DestinationRule for the cart: overlay"
                     f" {Overlay.OUTLIER.value} does not go with it"
                 )
-            changed = Cluster()
-            changed.CopyFrom(cluster)
-            changed.metadata.filter_metadata["istio"]["config"] = _CART_RULE
+            istio["config"] = _CART_RULE
             changed.common_lb_config.healthy_panic_threshold.SetInParent()
             detection = changed.outlier_detection
             detection.consecutive_5xx.value = 1
