@@ -17,7 +17,8 @@ def test_every_query_says_what_it_answers_and_returns() -> None:
 def test_header_is_read_over_several_lines() -> None:
     query = parse(
         "q",
-        "-- question: What is\n--   this?\n-- parameters: at DateTime64(3, 'UTC'), limit UInt32 = 5,\n"
+        "-- question: What is\n--   this?\n"
+        "-- parameters: at DateTime64(3, 'UTC'), limit UInt32 = 5,\n"
         "--   name String = 'x'\n-- columns: a,\n--   b\nSELECT 1 AS a, 2 AS b\n",
     )
     assert query.question == "What is this?"
