@@ -189,9 +189,7 @@ def without_rbac(resources: Resources, proxy: Proxy, chain: Chain) -> Resources:
         listeners.append(listener)
     if not removed:
         which = "filter chain" if chain is Chain.ALL else f"{chain.value} filter chain"
-        raise CommandRefused(
-            f"{proxy.proxy} has no inbound {which} with an RBAC filter in its present state"
-        )
+        raise CommandRefused(f"{proxy.proxy} has no inbound {which} with an RBAC filter")
     return replace(resources, listeners=tuple(listeners))
 
 

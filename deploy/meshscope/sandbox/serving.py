@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from meshscope.sandbox import faults, overlays, protocol
 from meshscope.sandbox.ads import XdsType
 from meshscope.sandbox.errors import CommandRefused
-from meshscope.sandbox.faults import Chain, RbacRemoved, RejectedUpdate, WarmingCluster
+from meshscope.sandbox.faults import Chain, Fault, RbacRemoved, RejectedUpdate, WarmingCluster
 from meshscope.sandbox.mesh import Configuration, Mesh, ProxyState
 from meshscope.sandbox.model import MeshIndex, Proxy
 from meshscope.sandbox.overlays import Overlay
@@ -48,7 +48,7 @@ def transition(mesh: Mesh, command: protocol.Mutation, index: MeshIndex) -> Tran
         case protocol.Disconnect(proxy=name, on=on):
             return Transition(mesh.disconnected(index.proxy(name).proxy, on), (name,))
         case protocol.Reject(proxy=name, kind=kind):
-            fault: faults.Fault = RejectedUpdate(XdsType[kind.upper()])
+            fault: Fault = RejectedUpdate(XdsType[kind.upper()])
         case protocol.Warm(proxy=name):
             fault = WarmingCluster()
         case protocol.RemoveRbac(proxy=name, chain=chain):
@@ -70,7 +70,10 @@ def resources_for(recording: Recording, proxy: Proxy, state: ProxyState) -> Reso
         try:
             resources = faults.apply(fault, resources, proxy)
         except CommandRefused as error:
-            raise CommandRefused(f"{error} ({configuration.state})") from error
+            raise CommandRefused(
+                f"{error} in state {configuration.state}: fault '{describe_fault(fault)}' does not"
+                " apply there"
+            ) from error
     return resources
 
 
@@ -88,12 +91,15 @@ def describe(state: ProxyState) -> list[str]:
         words.append("stale")
     if state.disconnected:
         words.append("disconnected")
-    for fault in state.faults:
-        match fault:
-            case RejectedUpdate(kind):
-                words.append(f"reject {kind.short}")
-            case WarmingCluster():
-                words.append("warm")
-            case RbacRemoved(chain):
-                words.append(f"remove-rbac {chain.value}")
-    return words
+    return words + [describe_fault(fault) for fault in state.faults]
+
+
+def describe_fault(fault: Fault) -> str:
+    """The command that causes a fault."""
+    match fault:
+        case RejectedUpdate(kind):
+            return f"reject {kind.short}"
+        case WarmingCluster():
+            return "warm"
+        case RbacRemoved(chain):
+            return f"remove-rbac {chain.value}"

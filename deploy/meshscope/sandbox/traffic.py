@@ -42,7 +42,7 @@ LEDGER_SENDERS = ("cart-1.shop", "intruder-1.guest")
 
 
 def calls(token: str) -> tuple[Call, ...]:
-    """One round of HTTP requests; about a third of them are refused in state 00-base."""
+    """One round of HTTP requests; some are refused in state 00-base (the intruder's, mostly)."""
     bearer = (("authorization", f"Bearer {token}"),)
     return (
         Call("frontend-1.shop", CART, "/cart"),
