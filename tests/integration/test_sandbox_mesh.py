@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from click.testing import CliRunner
 from google.protobuf import json_format
 
-from meshscope.sandbox import protos
+from meshscope.sandbox import commands, protos
 from meshscope.sandbox.client import SandboxClient
 from meshscope.sandbox.errors import CommandRefused
 from meshscope.sandbox.faults import WARMING_CLUSTER
@@ -371,6 +372,32 @@ def test_commands_that_make_no_sense_change_nothing(sandbox: SandboxClient) -> N
         sandbox.state("99")
     after = sandbox.status()
     assert [item.types for item in after.proxies] == [item.types for item in before.proxies]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["status"], "frontend-1.shop       LIVE"),
+        (["status", "-o", "json"], '"declared": "00-base"'),
+        (["state", "03-canary-50-50"], "7 proxies accepted what was pushed"),
+        (["declare", "03-canary-50-50"], "declared: 03-canary-50-50"),
+        (["stale", "cart-1.shop"], "declared: 00-base"),
+        (["reject", "cart-1.shop", "lds"], "cart-1.shop: Envoy rejected lds: Error adding"),
+        (["warm", "cart-1.shop"], "cart-1.shop: no answer for cds"),
+        (["disconnect", "cart-1.shop"], "cart-1.shop: disconnected"),
+        (["remove-rbac", "cart-1.shop", "--chain", "mtls"], "1 proxy accepted"),
+        (["overlay", "dns-cluster"], "7 proxies accepted what was pushed"),
+        (["heal", "cart-1.shop"], "1 proxy accepted what was pushed"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_every_command_can_be_given_on_the_command_line(
+    sandbox: SandboxClient, sandbox_process: Any, arguments: list[str], words: str
+) -> None:
+    directory = ["--dir", str(sandbox_process.paths.directory)]
+    result = CliRunner().invoke(commands.sandbox, [*directory, *arguments])
+    assert result.exit_code == 0, result.output
+    assert words in result.output
 
 
 def test_the_dns_overlay_is_resolved(sandbox: SandboxClient) -> None:
