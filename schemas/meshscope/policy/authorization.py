@@ -31,6 +31,7 @@ class Condition:
         attribute: What is looked at. `principal`: the peer's identity, `spiffe://…`, known only
             under mutual TLS; `direct_remote_ip`: the peer's address; `remote_ip`: the client's,
             after forwarded-for; `path`: without query, normalised as the connection says;
+            `path_template`: Envoy's URI templates, as `exact` values;
             `destination_port`: the target port; `metadata`: dynamic metadata such as a JWT claim;
             `never`: a condition that cannot hold.
         name: Header name in lower case, or path of the metadata as `filter/key/key`; else empty.
@@ -59,6 +60,11 @@ Alternative = tuple[Condition, ...]
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of an AuthorizationPolicy: one of `sources` and one of `operations` must hold.
+
+    Alternatives are a disjunctive normal form: values of one attribute are one condition, and where
+    a value is a conjunction itself (issuer and subject of a token), or values belong to different
+    attributes (`path` and `path_template`), there is one alternative per value. The negation of
+    several values of one attribute is one negated condition.
 
     Attributes:
         policy: `namespace/name` of the AuthorizationPolicy; it changes nothing for traffic.
@@ -133,6 +139,7 @@ class CustomRules:
     """CUSTOM rules of one provider: a request that meets one of them is shown to the authorizer.
 
     `authorizer` is None where the provider is unknown: Istio then denies what the rules match.
+    `provider` is empty where the ids of the rules do not name it (before Istio 1.30).
     """
 
     provider: str
@@ -148,7 +155,8 @@ class Authorization:
     """The access rules on the chains of a port.
 
     A tuple of rules is a set. None: there is no such filter. An empty tuple: there is a filter
-    without rules, which for ALLOW denies everything.
+    without rules, which for ALLOW denies everything. Every class of chains has its policy, also
+    where there is no filter at all, so that a filter that vanished is a difference of content.
 
     Attributes:
         custom: Per provider; asked first.

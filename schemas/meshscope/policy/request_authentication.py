@@ -35,7 +35,8 @@ class JwtRule:
         keys: `local`: the keys stand in the configuration; else the address they are fetched from.
         local_keys: Digest of those keys, or empty. Keys that the control plane fetched from
             `jwksUri` are not declared anywhere, so a projection cannot know them: it leaves the
-            field empty and says `local`, and `compare` takes an empty digest for any.
+            field empty and says `local`, and `compare` takes an empty digest for any. The digest
+            is `digest_bytes("jwks", text)` of the inline text as it stands.
         from_headers, from_params, from_cookies: Where a token may stand; all empty: Envoy's
             default (`Authorization: Bearer`, parameter `access_token`).
         forward: The token is sent on.
@@ -77,7 +78,7 @@ class JwtRule:
 
 @dataclass(frozen=True, slots=True)
 class RequestAuthentication:
-    """The tokens that the chains of a port look at.
+    """The tokens that the HTTP chains of a port look at; there is a policy for every class of them.
 
     Attributes:
         rules: In order of precedence; empty: tokens are not looked at.

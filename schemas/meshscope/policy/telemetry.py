@@ -11,8 +11,10 @@ class AccessLog:
 
     Attributes:
         sink: Where it goes: `file:/dev/stdout`, `grpc:cluster`, `otel:cluster`.
-        format: Text format, or canonical JSON of a JSON format; empty: Envoy's default.
-        filter: Canonical JSON of the condition under which a line is written; empty: always.
+        format: Text format, or canonical JSON of a JSON format; empty: Envoy's default. Canonical
+            JSON here has sorted keys, no spaces and letters beyond ASCII as they are.
+        filter: Canonical JSON of the condition under which a line is written (Envoy's
+            `AccessLogFilter`, `@type` included); empty: always.
         at: `connection` (HTTP connection manager or TCP proxy) or `listener` (what no chain took).
     """
 
@@ -29,7 +31,12 @@ class Tracing:
     Attributes:
         provider: Provider's extension name and cluster; empty: spans go nowhere.
         client_percent, random_percent, overall_percent: Sampling, in hundredths of a percent.
-        tags: `name=value`, literals that repeat the workload's identity as `$self.…`.
+        tags: `name=value` for literals; `name=environment:NAME:default`,
+            `name=header:NAME:default` and `name=metadata:<canonical JSON>` for others. The tags
+            `istio.canonical_revision`, `istio.canonical_service`, `istio.cluster_id`,
+            `istio.mesh_id` and `istio.namespace` stand as `istio.x=$self.x` where their value is
+            what the proxy's node says of itself (labels `service.istio.io/canonical-*`, else
+            `latest` and `unknown`; `CLUSTER_ID`, `MESH_ID`, `NAMESPACE`).
         verbose: Annotations are added to spans.
     """
 
@@ -50,7 +57,8 @@ class Metrics:
 
     Attributes:
         disable_host_header_fallback: The host header is not used as the destination's name.
-        settings: Canonical JSON of the other settings (dropped metrics, dimensions); empty: none.
+        settings: Canonical JSON of the other settings (`metrics`: dropped ones, dimensions;
+            `tcp_reporting_duration` …), with Envoy's names, without `@type`; empty: none.
     """
 
     disable_host_header_fallback: bool = False
@@ -61,7 +69,10 @@ class Metrics:
 class Telemetry:
     """The telemetry of all chains of one direction and protocol.
 
-    Each tuple is the set of what was found on those chains: one element where they agree.
+    Each tuple is the set of what was found on those chains: one element where they agree. Chains
+    that only refuse connections (to `BlackHoleCluster`, on the listeners' own ports) do not count.
+    The access log of a listener itself (`at: listener`) belongs to the `tcp` policy of its
+    direction, beside those of each chain.
     """
 
     access_logs: tuple[tuple[AccessLog, ...], ...] = ()
