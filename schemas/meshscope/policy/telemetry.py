@@ -71,8 +71,8 @@ class Telemetry:
 
     Each tuple is the set of what was found on those chains: one element where they agree. Chains
     that only refuse connections (to `BlackHoleCluster`, on the listeners' own ports) do not count.
-    The access log of a listener itself (`at: listener`) belongs to the `tcp` policy of its
-    direction, beside those of each chain.
+    The access logs of a chain are those of its connection manager or TCP proxy, and those of the
+    listener that holds it (`at: listener`).
     """
 
     access_logs: tuple[tuple[AccessLog, ...], ...] = ()
