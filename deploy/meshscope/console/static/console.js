@@ -10,16 +10,20 @@ const element = (tag, className, text) => {
 
 const word = (name) => (/^[a-z-]+$/.test(name) ? name : "other");
 const clock = (iso) => (iso ? new Date(iso).toLocaleTimeString() : "");
-const times = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
 
 const fill = (id, nodes, otherwise) => {
   const place = document.getElementById(id);
   place.replaceChildren(...(nodes.length || !otherwise ? nodes : [element("p", "empty", otherwise)]));
 };
 
+const IN_WORDS = {
+  drift: "in drift", unknown: "not yet known", unverifiable: "in part unverifiable",
+  converging: "converging", "in-sync": "in sync",
+};
+
 const summary = ([verdict, count]) => {
   const item = element("li", word(verdict));
-  item.append(element("b", "", String(count)), `${count === 1 ? "proxy" : "proxies"} ${verdict}`);
+  item.append(element("b", "", String(count)), IN_WORDS[verdict] || verdict);
   return item;
 };
 
@@ -29,7 +33,7 @@ const anomaly = (found) => {
   article.append(element("h3", "", found.title));
   const facts = [
     found.code, found.severity, `layer ${found.layer}`, found.resource,
-    `${times(found.proxies.length, "proxy").replace("proxys", "proxies")}: ${found.proxies.join(", ")}`,
+    found.proxies.join(", "),
     `since ${clock(found.opened_at)}`,
   ];
   article.append(element("p", "facts", facts.filter(Boolean).join(" · ")));
