@@ -58,8 +58,9 @@ class Inbound:
         bind: Address of the listener if the port has one of its own (`$self.address`); empty: the
             port is served by `virtualInbound`, to which connections are redirected.
         routes: HTTP rules per transport, a set; empty for `tcp`.
-        forwards_to: Target of TCP chains: the own port, or another cluster's name.
-        upstream: The cluster behind it; None: that cluster does not exist.
+        forwards_to: Cluster of the TCP chains, by name (`inbound|9300||`,
+            `InboundPassthroughCluster`); empty: there is no TCP chain.
+        upstream: The cluster behind routes and TCP chains; None: that cluster does not exist.
         idle_timeout_ms: Of TCP connections; None: Envoy's default.
         detects: Listener filters that act on the port: `http`, `tls`.
         services: Services that the port belongs to; changes no traffic.
