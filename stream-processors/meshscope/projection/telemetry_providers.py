@@ -43,7 +43,9 @@ def applicable(
             not targeted and telemetry.namespace == namespace and selector.items() <= labels.items()
         ):
             selecting.append(telemetry)
-    candidates: list[list[tuple[Resource, ...]]] = [[(found,) for found in possibly_oldest(found)] or [()] for found in wide.values()]
+    candidates: list[list[tuple[Resource, ...]]] = [
+        [(oldest,) for oldest in possibly_oldest(found)] or [()] for found in wide.values()
+    ]
     return tuple(
         (*(telemetry for choice in choices for telemetry in choice), *order)
         for choices in product(*candidates)
