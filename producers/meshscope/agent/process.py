@@ -78,7 +78,7 @@ class Loop:
 
     async def step(self) -> None:
         """Look once at the proxy and put into the spool what there is to say."""
-        self._look_at_the_log()
+        await self._look_at_the_log()
         try:
             await self._look_at_the_proxy()
             state = self._state()
@@ -103,10 +103,12 @@ class Loop:
         self.publisher = publication.publisher
         self.last_state = state
 
-    def _look_at_the_log(self) -> None:
+    async def _look_at_the_log(self) -> None:
         """Everything is announced again on a new log, and daily."""
         if self._is_due("log epoch", LOG_EPOCH_EVERY_SECONDS):
-            epoch = self.log_epoch.current(SNAPSHOTS.name)
+            # In a thread: a broker that is away answers after seconds, and the proxy is looked at
+            # meanwhile.
+            epoch = await asyncio.to_thread(self.log_epoch.current, SNAPSHOTS.name, 1.0)
             if epoch is not None and epoch != self.epoch_of_log:
                 if self.epoch_of_log:
                     log.info("the broker has a new log, everything is published again")
