@@ -53,10 +53,19 @@ class MutualTls:
         return dict(self.ports).get(port, self.mode)
 
 
-def mutual_tls(
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """The policies that may decide for a workload, by scope."""
+
+    mesh: tuple[Resource, ...]
+    namespace: tuple[Resource, ...]
+    workload: tuple[Resource, ...]
+
+
+def scopes(
     policies: Iterable[Resource], *, namespace: str, labels: Mapping[str, str], root: str
-) -> tuple[MutualTls, ...]:
-    """The modes of a workload; several where it is not known which policies are older.
+) -> Scopes:
+    """The policies that take part in deciding for a workload.
 
     Args:
         policies: Every PeerAuthentication.
@@ -64,17 +73,26 @@ def mutual_tls(
         labels: Its labels.
         root: The root namespace.
     """
-    scopes: dict[str, list[Resource]] = {"mesh": [], "namespace": [], "workload": []}
-    for policy in policies:
-        selector = _selector(policy)
-        if not selector:
-            if policy.namespace == root:
-                scopes["mesh"].append(policy)
-            elif policy.namespace == namespace:
-                scopes["namespace"].append(policy)
-        elif policy.namespace == namespace != root and selector.items() <= labels.items():
-            scopes["workload"].append(policy)
-    candidates = [possibly_oldest(found) or (None,) for found in scopes.values()]
+    found = tuple((policy, _selector(policy)) for policy in policies)
+    wide = tuple(policy for policy, selector in found if not selector)
+    return Scopes(
+        mesh=tuple(policy for policy in wide if policy.namespace == root),
+        namespace=tuple(policy for policy in wide if policy.namespace == namespace != root),
+        workload=tuple(
+            policy
+            for policy, selector in found
+            if selector
+            and policy.namespace == namespace != root
+            and selector.items() <= labels.items()
+        ),
+    )
+
+
+def mutual_tls(found: Scopes) -> tuple[MutualTls, ...]:
+    """The modes of a workload; several where it is not known which policies are older."""
+    candidates = [
+        possibly_oldest(scope) or (None,) for scope in (found.mesh, found.namespace, found.workload)
+    ]
     return tuple(dict.fromkeys(_composed(chosen) for chosen in product(*candidates)))
 
 
