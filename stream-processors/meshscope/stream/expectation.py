@@ -1,0 +1,138 @@
+"""What a proxy should hold, as digests: the cheap side of most comparisons."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from meshscope.events.facts import ShardDigest
+from meshscope.events.proxy import ProxyInputs
+from meshscope.policy.canonical import digest_bytes
+from meshscope.policy.kinds import Kind
+from meshscope.policy.shards import root_digest, shards
+from meshscope.projection.result import Projection
+from meshscope.stream.broadcast import Declaration
+from meshscope.stream.judgement import Project
+
+Place = tuple[str, int]
+"""Kind and number of a shard."""
+
+CONFIGURATION: Final = "configuration"
+ENDPOINTS: Final = "endpoints"
+LANES: Final = (CONFIGURATION, ENDPOINTS)
+"""Endpoints change all the time, for other reasons than configuration, and converge apart."""
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def lane(kind: str) -> str:
+    """The lane in which policies of a kind converge."""
+    return ENDPOINTS if kind == Kind.ENDPOINTS else CONFIGURATION
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Digests of the policies that a proxy should hold.
+
+    Attributes:
+        declared: Digest of the declaration.
+        shards: `Shard.meaning` by place.
+        root: Digest over `shards`, see `meaning_root`.
+        policies: Number of policies.
+        closed: Whether equal roots suffice: nothing is unverifiable and there is one outcome only.
+        lanes: Digest of what is expected, by lane; a change of it starts a convergence window.
+    """
+
+    declared: str
+    shards: Mapping[Place, str]
+    root: str
+    policies: int
+    closed: bool
+    lanes: Mapping[str, str]
+
+
+def expect(projection: Projection, declared: str) -> Expectation:
+    """The digests of a projection."""
+    meanings: dict[Place, str] = {
+        (shard.kind.value, shard.number): shard.meaning
+        for shard in shards(projection.policies.values())
+    }
+    open_ends = _encode(
+        (
+            projection.unverifiable,
+            [
+                (str(key), [policy.digest if policy else None for policy in outcomes])
+                for key, outcomes in sorted(projection.alternatives.items())
+            ],
+        )
+    )
+    return Expectation(
+        declared=declared,
+        shards=meanings,
+        root=root_digest(meanings),
+        policies=len(projection.policies),
+        closed=not projection.unverifiable and not projection.alternatives,
+        lanes={
+            name: digest_bytes(
+                name,
+                _encode(
+                    sorted((*place, m) for place, m in meanings.items() if lane(place[0]) == name)
+                )
+                + (open_ends if name == CONFIGURATION else b""),
+            )
+            for name in LANES
+        },
+    )
+
+
+def meaning_root(digests: Iterable[ShardDigest]) -> str:
+    """The digest of an observed configuration that `Expectation.root` is compared with."""
+    return root_digest({(each.kind, each.shard): each.meaning for each in digests})
+
+
+class Expectations:
+    """Projections by declaration and proxy inputs; digests of all, policies of the latest.
+
+    Most proxies are in sync, and then digests suffice, so only a few projections are kept whole.
+
+    Args:
+        project: The projection.
+        whole: How many projections are kept whole.
+        digests: How many are kept as digests.
+    """
+
+    def __init__(self, project: Project, whole: int = 64, digests: int = 20_000) -> None:
+        self._project = project
+        self._whole: OrderedDict[tuple[str, str], Projection] = OrderedDict()
+        self._digests: OrderedDict[tuple[str, str], Expectation] = OrderedDict()
+        self._limits = (whole, digests)
+
+    def expectation(self, declaration: Declaration, proxy: ProxyInputs) -> Expectation:
+        """The digests of what a proxy should hold."""
+        name = _name(declaration, proxy)
+        known = self._digests.get(name)
+        if known is None:
+            known = expect(self.projection(declaration, proxy), declaration.digest)
+            self._digests[name] = known
+        self._digests.move_to_end(name)
+        if len(self._digests) > self._limits[1]:
+            self._digests.popitem(last=False)
+        return known
+
+    def projection(self, declaration: Declaration, proxy: ProxyInputs) -> Projection:
+        """The policies that a proxy should hold."""
+        name = _name(declaration, proxy)
+        known = self._whole.get(name)
+        if known is None:
+            known = self._project(declaration.control_plane, declaration.resources, proxy)
+            self._whole[name] = known
+        self._whole.move_to_end(name)
+        if len(self._whole) > self._limits[0]:
+            self._whole.popitem(last=False)
+        return known
+
+
+def _name(declaration: Declaration, proxy: ProxyInputs) -> tuple[str, str]:
+    return declaration.digest, digest_bytes("inputs", _encode(proxy))

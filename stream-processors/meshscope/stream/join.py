@@ -1,0 +1,189 @@
+"""The join of control plane and data plane, over records that somebody else stores.
+
+Everything that happens is one of: a record of a broadcast topic, a snapshot, the passing of time.
+The join decides; a `Records` keeps, and a `Publish` sends. Order of a step, see `ProxyRecord`:
+state with its outbox, the facts of the outbox, state without it.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from meshscope.events.facts import Drift, PolicyRequest, Snapshot, Verdict
+from meshscope.stream.agenda import Agenda
+from meshscope.stream.broadcast import Broadcast, Change
+from meshscope.stream.decoding import BroadcastEvent
+from meshscope.stream.expectation import Expectations
+from meshscope.stream.judgement import Judge, Project
+from meshscope.stream.record import ProxyRecord
+from meshscope.stream.verification import Now, Step, Timing, World, leave, receive, verify
+
+log = logging.getLogger(__name__)
+
+Compute = Callable[[Callable[[], Step]], Awaitable[Step]]
+"""Runs a decision; the shell does so outside of its event loop."""
+
+
+class Records(Protocol):
+    """Where the records of this worker's proxies are kept."""
+
+    def get(self, proxy: str) -> ProxyRecord | None:
+        """The record of a proxy."""
+
+    async def put(self, proxy: str, record: ProxyRecord, *, durable: bool) -> None:
+        """Keep a record; with `durable`, return only when it would survive this process."""
+
+    async def remove(self, proxy: str, partition: int) -> None:
+        """Forget a proxy."""
+
+
+class Publish(Protocol):
+    """Sends facts; each call returns when the broker has them all."""
+
+    async def facts(self, record: ProxyRecord, facts: Iterable[Drift | Verdict]) -> None:
+        """Publish what was found about a proxy, in this order."""
+
+    async def request(self, request: PolicyRequest) -> None:
+        """Ask the agent of a proxy for shards and bodies."""
+
+
+async def at_once(decision: Callable[[], Step]) -> Step:
+    """Run a decision in place."""
+    return decision()
+
+
+class Join:
+    """What a worker knows and has to do.
+
+    Args:
+        project, judge: The two decisions that are joined.
+        log_epoch: Id of the broker's log.
+        records, publish: Storage and outlet.
+        clock: The time.
+        compute: Runs decisions.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        judge: Judge,
+        timing: Timing,
+        log_epoch: str,
+        records: Records,
+        publish: Publish,
+        clock: Callable[[], Now],
+        compute: Compute = at_once,
+    ) -> None:
+        self._broadcast = Broadcast(log_epoch)
+        self._world = World(
+            Expectations(project), self._broadcast.policies, judge, timing, log_epoch
+        )
+        self._agenda = Agenda()
+        self._records = records
+        self._publish = publish
+        self._clock = clock
+        self._compute = compute
+
+    @property
+    def proxies(self) -> int:
+        """Number of proxies that this worker looks after."""
+        return len(self._agenda)
+
+    def broadcast(self, event: BroadcastEvent) -> None:
+        """A record of a broadcast topic was read."""
+        self._note(self._broadcast.apply(event))
+
+    def read_up_to(self, partition: int, offset: int) -> None:
+        """The topic of resources was read that far in a partition."""
+        for change in self._broadcast.read_up_to(partition, offset):
+            self._note(change)
+
+    def caught_up(self) -> None:
+        """Everything that stood on the broadcast topics at the start was read."""
+        self._broadcast.caught_up()
+        self._agenda.everything()
+
+    def own(self, proxies: Iterable[tuple[str, str]]) -> None:
+        """Look after these proxies (id, cluster) from now on, and after no others."""
+        self._agenda = Agenda()
+        for proxy, cluster in proxies:
+            self._agenda.add(proxy, cluster)
+
+    async def snapshot(self, proxy: str, partition: int, snapshot: Snapshot | None) -> None:
+        """A snapshot was read; None: the proxy has gone."""
+        record = await self._settled(proxy)
+        if snapshot is None:
+            if record is not None:
+                await self._commit(proxy, leave(record, self._world.log_epoch, self._clock()))
+            self._agenda.remove(proxy)
+            return
+        received = receive(record, snapshot, partition)
+        if received is record:
+            return
+        self._agenda.add(proxy, snapshot.cluster)
+        await self._look(proxy, received, known=record)
+
+    async def work(self) -> bool:
+        """Look at the proxies that are due; whether there were any."""
+        due = self._agenda.due(self._clock().monotonic)
+        for proxy in due:
+            await self.look(proxy)
+        return bool(due)
+
+    def due(self) -> list[str]:
+        """Take the proxies off the agenda that must be looked at now."""
+        return self._agenda.due(self._clock().monotonic)
+
+    async def look(self, proxy: str) -> None:
+        """Verify a proxy as it is known."""
+        record = await self._settled(proxy)
+        if record is None:
+            self._agenda.remove(proxy)
+        else:
+            await self._look(proxy, record, known=record)
+
+    def next_time(self) -> int | None:
+        """Monotonic time at which something becomes due, if nothing happens before."""
+        return self._agenda.next_time()
+
+    def _note(self, change: Change) -> None:
+        if change.cluster is not None:
+            self._agenda.declared(change.cluster)
+        if change.digest is not None:
+            self._agenda.arrived(change.digest)
+
+    async def _settled(self, proxy: str) -> ProxyRecord | None:
+        """The record of a proxy, after what its outbox still holds was published."""
+        record = self._records.get(proxy)
+        if record is None or not record.outbox:
+            return record
+        return await self._send(proxy, record)
+
+    async def _look(self, proxy: str, record: ProxyRecord, known: ProxyRecord | None) -> None:
+        now = self._clock()
+        declaration = self._broadcast.declaration(record.snapshot.cluster, record.snapshot.revision)
+        step = await self._compute(lambda: verify(record, declaration, self._world, now))
+        if step.failure is not None:
+            log.error("verification of %s failed", proxy, exc_info=step.failure)
+        if step.record != known:
+            await self._commit(proxy, step.record)
+        ask = self._agenda.settle(proxy, self._clock().monotonic, step.missing, step.wake_at)
+        if ask:
+            await self._publish.request(
+                PolicyRequest(record.snapshot.proxy, record.snapshot.cluster, ask, now.utc)
+            )
+
+    async def _commit(self, proxy: str, record: ProxyRecord) -> None:
+        await self._records.put(proxy, record, durable=bool(record.outbox))
+        if record.outbox:
+            await self._send(proxy, record)
+
+    async def _send(self, proxy: str, record: ProxyRecord) -> ProxyRecord | None:
+        await self._publish.facts(record, record.outbox)
+        if record.gone:
+            await self._records.remove(proxy, record.partition)
+            return None
+        sent = replace(record, outbox=())
+        await self._records.put(proxy, sent, durable=False)
+        return sent

@@ -1,0 +1,51 @@
+"""What the join needs of a comparison, whatever the comparator says besides."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from meshscope.events.control_plane import ControlPlane
+from meshscope.events.facts import Change, FieldDifference, Source
+from meshscope.events.proxy import ProxyInputs
+from meshscope.events.resource import Resource
+from meshscope.policy.key import PolicyKey
+from meshscope.policy.policy import Policy
+from meshscope.projection.result import Projection
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference that is drift; fields as in `Drift`."""
+
+    key: PolicyKey
+    code: str
+    change: Change
+    effect: str
+    expected: str
+    observed: str
+    fields: tuple[FieldDifference, ...] = ()
+    sources: tuple[Source, ...] = ()
+    witness: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a comparison says of one proxy.
+
+    Attributes:
+        verdict: `in-sync`, `drift` or `unverifiable`.
+        differences: Those that are drift, one per key, sorted by key.
+        unverifiable: Parts of which nothing can be said, each with its reason.
+        equivalent: Number of differences in form only.
+        policies: Number of policies that were compared.
+    """
+
+    verdict: Literal["in-sync", "drift", "unverifiable"]
+    differences: tuple[Difference, ...] = ()
+    unverifiable: tuple[str, ...] = ()
+    equivalent: int = 0
+    policies: int = 0
+
+
+Project = Callable[[ControlPlane, tuple[Resource, ...], ProxyInputs], Projection]
+Judge = Callable[[Projection, Mapping[PolicyKey, Policy]], Judgement]

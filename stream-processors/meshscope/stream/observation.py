@@ -1,0 +1,70 @@
+"""What a proxy holds, put together from its snapshot, shards and bodies."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from meshscope.events.facts import PolicyShard, ShardDigest, ShardEntry
+from meshscope.policy.key import PolicyKey
+from meshscope.policy.policy import Policy
+from meshscope.policy.shards import shard_number
+from meshscope.policy.source import ResourceRef
+from meshscope.projection.result import Projection
+from meshscope.stream.expectation import Expectation, Place
+from meshscope.stream.policy_store import PolicyStore
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Digests of shards and bodies that must come before anything can be said."""
+
+    digests: tuple[str, ...]
+
+
+def observe(
+    held: Iterable[ShardDigest],
+    expectation: Expectation,
+    projection: Projection,
+    store: PolicyStore,
+) -> Mapping[PolicyKey, Policy] | Missing:
+    """The policies of a snapshot.
+
+    Shards that mean what is expected are taken from the projection; of the others, bodies are
+    needed only where the content is none of the expected ones.
+    """
+    differing: list[PolicyShard] = []
+    equal: set[Place] = set()
+    missing: list[str] = []
+    for each in held:
+        if expectation.shards.get((each.kind, each.shard)) == each.meaning:
+            equal.add((each.kind, each.shard))
+        elif (shard := store.shard(each.digest)) is None:
+            missing.append(each.digest)
+        else:
+            differing.append(shard)
+    observed = {
+        key: policy
+        for key, policy in projection.policies.items()
+        if (key.kind.value, shard_number(key)) in equal
+    }
+    for shard in differing:
+        for entry in shard.entries:
+            key = PolicyKey.parse(entry.key)
+            policy = _policy(key, entry, projection, store)
+            if policy is None:
+                missing.append(entry.digest)
+            else:
+                observed[key] = policy
+    return Missing(tuple(sorted(set(missing)))) if missing else observed
+
+
+def _policy(
+    key: PolicyKey, entry: ShardEntry, projection: Projection, store: PolicyStore
+) -> Policy | None:
+    for expected in (projection.policies.get(key), *projection.alternatives.get(key, ())):
+        if expected is not None and expected.digest == entry.digest:
+            return expected
+    content = store.content(entry.digest)
+    if content is None:
+        return None
+    sources = tuple(ResourceRef(each.kind, each.namespace, each.name) for each in entry.sources)
+    return Policy(key, content, sources)

@@ -1,0 +1,154 @@
+"""What a worker remembers of one proxy, and how that is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+
+from meshscope.events.codec import decode, encode
+from meshscope.events.facts import Drift, Snapshot, Source, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Time in which a proxy may still take in what is expected of it.
+
+    Attributes:
+        expected: Digest of what is expected in this lane.
+        until: End, in milliseconds of this process's monotonic clock; stored as the rest of it.
+    """
+
+    expected: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDrift:
+    """A drift that was opened and not closed.
+
+    Attributes:
+        episode … opened_at: See `Drift`.
+        looks: Digest of everything else that the last fact about it said.
+        said_at: Time of that fact.
+    """
+
+    episode: str
+    key: str
+    kind: str
+    code: str
+    change: str
+    effect: str
+    sources: tuple[Source, ...]
+    opened_at: int
+    looks: str
+    said_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The last verdict that was published.
+
+    Attributes:
+        looks: Digest of what it said.
+        at: When.
+    """
+
+    verdict: str
+    looks: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRecord:
+    """Everything that is remembered of one proxy.
+
+    Facts are put into `outbox` together with the state that follows from having published them,
+    the record is stored, then they are published, then the outbox is emptied. A worker that dies
+    in between leaves either nothing or facts that its successor publishes again, with equal ids;
+    it cannot leave a drift opened that nobody remembers and nobody would close.
+
+    Attributes:
+        partition: Of the topic of snapshots; outputs and stored state have the same.
+        born: Id of the first snapshot.
+        snapshot: The newest one.
+        revision: Number of facts published about this proxy.
+        windows: By lane.
+        open: Drifts that are open, by policy key.
+        said: None: there was no verdict yet.
+        outbox: Facts that follow from this state and may not be published yet.
+        gone: The proxy left; the record goes with its last facts.
+    """
+
+    partition: int
+    born: str
+    snapshot: Snapshot
+    revision: int = 0
+    windows: Mapping[str, Window] = field(default_factory=dict, hash=False)
+    open: Mapping[str, OpenDrift] = field(default_factory=dict, hash=False)
+    said: Said | None = None
+    outbox: tuple[Drift | Verdict, ...] = ()
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    partition: int
+    born: str
+    snapshot: bytes
+    revision: int
+    windows: dict[str, Window]
+    open: dict[str, OpenDrift]
+    said: Said | None
+    outbox: list[bytes]
+    gone: bool = False
+
+
+FORMAT: Final = b"\x01"
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Stored)
+
+
+def dump(record: ProxyRecord, now: int) -> bytes:
+    """The bytes of a record; `now` is the monotonic time."""
+    return FORMAT + _encoder.encode(
+        _Stored(
+            partition=record.partition,
+            born=record.born,
+            snapshot=encode(record.snapshot),
+            revision=record.revision,
+            windows={
+                lane: replace(window, until=max(0, window.until - now))
+                for lane, window in record.windows.items()
+            },
+            open=dict(record.open),
+            said=record.said,
+            outbox=[encode(fact) for fact in record.outbox],
+            gone=record.gone,
+        )
+    )
+
+
+def load(data: bytes, now: int) -> ProxyRecord:
+    """The record that `dump` wrote; windows go on from `now` for what was left of them.
+
+    Raises:
+        ValueError: The bytes hold no record of this format.
+    """
+    if data[:1] != FORMAT:
+        raise ValueError(f"a proxy's record of format {data[:1].hex()}, expected {FORMAT.hex()}")
+    stored = _decoder.decode(data[1:])
+    return ProxyRecord(
+        partition=stored.partition,
+        born=stored.born,
+        snapshot=decode(stored.snapshot, Snapshot),
+        revision=stored.revision,
+        windows={
+            lane: replace(window, until=now + window.until)
+            for lane, window in stored.windows.items()
+        },
+        open=stored.open,
+        said=stored.said,
+        outbox=tuple(decode(fact, Drift, Verdict) for fact in stored.outbox),
+        gone=stored.gone,
+    )
