@@ -1,0 +1,293 @@
+"""PC: expected against observed policies of one proxy."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from meshscope.comparison.breadth import breadth
+from meshscope.comparison.codes import DRIFT_CODES
+from meshscope.comparison.describe import Differing, differing
+from meshscope.comparison.effects import effect_of_change, effect_of_fields
+from meshscope.comparison.meaning import accepts, equivalent, fill_open_fields
+from meshscope.comparison.summary import lines_text, summarise
+from meshscope.comparison.verdict import Difference, Outcome, ProxyVerdict, UnverifiablePart
+from meshscope.events.facts import FieldDifference
+from meshscope.policy.key import PolicyKey
+from meshscope.policy.kinds import Kind
+from meshscope.policy.policy import Policy
+from meshscope.policy.source import ResourceRef
+from meshscope.projection.result import Projection, Unverifiable
+
+NOT_LOADED: Final = "not loaded"
+NOT_DECLARED: Final = "not declared"
+_NAMES: Final = frozenset({"policy", "index", "provider"})
+"""Fields of rules that say where they come from, not what they do."""
+
+_NEEDS: Final[Mapping[str, frozenset[Kind]]] = {
+    # A policy counts only if a listener reaches it, so without listeners nothing can be said.
+    "listeners": frozenset(Kind),
+    "routes": frozenset({Kind.HTTP_ROUTE, Kind.EGRESS, Kind.EXTENSION}),
+    "clusters": frozenset({Kind.DESTINATION, Kind.ENDPOINTS, Kind.INBOUND, Kind.EXTENSION}),
+    "endpoints": frozenset({Kind.ENDPOINTS}),
+}
+"""Kinds of which nothing can be said without a section of the dump; without others: any kind."""
+
+
+def compare(
+    expected: Projection,
+    observed: Mapping[PolicyKey, Policy],
+    *,
+    incomplete: Iterable[str] = (),
+    unreferenced: Iterable[str] = (),
+) -> ProxyVerdict:
+    """Compare what a proxy should hold with what it holds.
+
+    Args:
+        expected: What the control plane declares for it.
+        observed: What is in force in it, by key.
+        incomplete: Sections that its configuration dump lacks (`listeners`, `routes`, `clusters`,
+            `endpoints`): policies that stand in them are unverifiable.
+        unreferenced: Names of route tables and clusters that are loaded, but that nothing refers
+            to; they explain why a policy is missing.
+    """
+    lacking = tuple(incomplete)
+    keys = expected.policies.keys() | observed.keys() | expected.alternatives.keys()
+    if not keys and not expected.unverifiable and not lacking:
+        return ProxyVerdict.unknown("there are no policies to compare on either side")
+    if not expected.unverifiable and not lacking and _identical(expected, observed):
+        return ProxyVerdict("in-sync", policies=len(keys), notes=expected.notes)
+
+    doubts = _Doubts((*_lacking_sections(lacking), *expected.unverifiable))
+    idle = frozenset(unreferenced)
+    doubts.cover(keys)
+    doubts.add_extensions(expected, observed)
+    differences = tuple(
+        difference
+        for key in sorted(keys)
+        if not doubts.about(key)
+        and (difference := _difference(key, expected, observed.get(key), idle)) is not None
+    )
+    return ProxyVerdict(
+        _outcome(differences, doubts.parts),
+        differences,
+        doubts.parts,
+        len(keys),
+        expected.notes,
+    )
+
+
+def _identical(expected: Projection, observed: Mapping[PolicyKey, Policy]) -> bool:
+    """Whether all digests are equal: the usual case, at the cost of a look-up for each policy."""
+    return (
+        not expected.alternatives
+        and len(expected.policies) == len(observed)
+        and all(
+            (other := observed.get(key)) is not None and other.digest == policy.digest
+            for key, policy in expected.policies.items()
+        )
+    )
+
+
+def _outcome(
+    differences: Sequence[Difference], unverifiable: Sequence[UnverifiablePart]
+) -> Outcome:
+    if any(difference.is_drift for difference in differences):
+        return "drift"
+    return "unverifiable" if unverifiable else "in-sync"
+
+
+def _lacking_sections(sections: Iterable[str]) -> Iterable[Unverifiable]:
+    for section in sections:
+        reason = f"the configuration dump lacks its section {section}"
+        kinds = _NEEDS.get(section, frozenset(Kind))
+        if kinds == frozenset(Kind):
+            yield Unverifiable(reason)
+        else:
+            yield from (Unverifiable(reason, kind) for kind in sorted(kinds))
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """A reason why nothing can be said, and the keys that it concerns."""
+
+    because: Unverifiable
+    keys: list[PolicyKey]
+
+
+class _Doubts:
+    """Of which keys nothing can be said; of several reasons the first counts."""
+
+    def __init__(self, unverifiable: Iterable[Unverifiable]) -> None:
+        self._doubts = [_Doubt(because, []) for because in unverifiable]
+        self._covered: set[PolicyKey] = set()
+
+    def about(self, key: PolicyKey) -> bool:
+        """Whether nothing can be said of this policy."""
+        return key in self._covered
+
+    def cover(self, keys: Iterable[PolicyKey]) -> None:
+        """Find the keys of both sides that the reasons concern."""
+        by_kind: dict[Kind, list[_Doubt]] = {
+            kind: [d for d in self._doubts if _kind_of(d.because) in (None, kind)] for kind in Kind
+        }
+        for key in keys:
+            for doubt in by_kind[key.kind]:
+                if doubt.because.covers(key):
+                    self._add(doubt, key)
+                    break
+
+    def add_extensions(self, expected: Projection, observed: Mapping[PolicyKey, Policy]) -> None:
+        """Doubt the policies that an unmodelled part of the configuration stands in."""
+        for key, policy in observed.items():
+            if key.kind is not Kind.EXTENSION or _declared(expected, policy):
+                continue
+            touched = [
+                other
+                for other in expected.policies
+                if other not in self._covered and _touches(key["location"], other)
+            ]
+            if touched:
+                reason = f"{key['name']} stands in it, and what that does is not modelled"
+                doubt = _Doubt(Unverifiable(reason), [])
+                self._doubts.append(doubt)
+                for other in touched:
+                    self._add(doubt, other)
+
+    def _add(self, doubt: _Doubt, key: PolicyKey) -> None:
+        doubt.keys.append(key)
+        self._covered.add(key)
+
+    @property
+    def parts(self) -> tuple[UnverifiablePart, ...]:
+        """The reasons, also those that concern no policy of either side."""
+        return tuple(
+            UnverifiablePart(
+                doubt.because.reason,
+                _kind_of(doubt.because) or _common_kind(doubt.keys),
+                tuple(sorted(doubt.keys)),
+                doubt.because.source,
+            )
+            for doubt in self._doubts
+        )
+
+
+def _kind_of(because: Unverifiable) -> Kind | None:
+    return because.key.kind if because.key is not None else because.kind
+
+
+def _common_kind(keys: Sequence[PolicyKey]) -> Kind | None:
+    kinds = {key.kind for key in keys}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _declared(expected: Projection, policy: Policy) -> bool:
+    declared = expected.policies.get(policy.key)
+    return declared is not None and declared.digest == policy.digest
+
+
+def _touches(location: str, key: PolicyKey) -> bool:
+    """Whether a place in the configuration lies in a policy, or the policy in that place."""
+    own = str(key)
+    return own == location or location.startswith(f"{own}/") or own.startswith(f"{location}/")
+
+
+def _difference(
+    key: PolicyKey, expected: Projection, observed: Policy | None, idle: frozenset[str]
+) -> Difference | None:
+    """How one policy differs from what is expected; None: not at all."""
+    declared = expected.policies.get(key)
+    outcomes = expected.alternatives.get(key, (declared,))
+    if any(_is_outcome(outcome, observed) for outcome in outcomes):
+        return None
+    for outcome in outcomes:
+        if outcome is not None and observed is not None and equivalent(outcome, observed):
+            return _different(outcome, observed, is_equivalent=True)
+    if observed is None:
+        # Not one of the outcomes is that there is no such policy.
+        wanted = declared or next(outcome for outcome in outcomes if outcome is not None)
+        return _missing(wanted, idle)
+    if declared is None:
+        declared = next((outcome for outcome in outcomes if outcome is not None), None)
+    if declared is None:
+        return _extra(observed)
+    return _different(declared, observed, is_equivalent=False)
+
+
+def _is_outcome(outcome: Policy | None, observed: Policy | None) -> bool:
+    if outcome is None or observed is None:
+        return outcome is observed
+    return accepts(outcome, observed)
+
+
+def _missing(policy: Policy, idle: frozenset[str]) -> Difference:
+    return Difference(
+        code=DRIFT_CODES[policy.key.kind, "missing"].code,
+        key=policy.key,
+        change="missing",
+        effect=effect_of_change(policy.key.kind, "missing", policy.content),
+        expected=summarise(policy.content),
+        observed=(
+            "loaded, but nothing refers to it" if _envoy_name(policy.key) in idle else NOT_LOADED
+        ),
+        sources=policy.sources,
+    )
+
+
+def _extra(policy: Policy) -> Difference:
+    return Difference(
+        code=DRIFT_CODES[policy.key.kind, "extra"].code,
+        key=policy.key,
+        change="extra",
+        effect=effect_of_change(policy.key.kind, "extra", policy.content),
+        expected=NOT_DECLARED,
+        observed=summarise(policy.content),
+        sources=policy.sources,
+    )
+
+
+def _different(declared: Policy, observed: Policy, *, is_equivalent: bool) -> Difference:
+    filled = fill_open_fields(declared.content, observed.content)
+    places = tuple(differing(filled, observed.content))
+    if not is_equivalent:
+        places = _without_names(places, declared, observed)
+    kind = declared.key.kind
+    return Difference(
+        code=DRIFT_CODES[kind, "different"].code,
+        key=declared.key,
+        change="different",
+        effect="equivalent" if is_equivalent else effect_of_fields(kind, places),
+        expected=lines_text(f"{place.title}: {place.texts[0]}" for place in places),
+        observed=lines_text(_observed_line(place) for place in places),
+        fields=tuple(FieldDifference(place.path_text, *place.texts) for place in places),
+        sources=_sources(declared, observed),
+    )
+
+
+def _without_names(
+    places: tuple[Differing, ...], declared: Policy, observed: Policy
+) -> tuple[Differing, ...]:
+    """The places that matter for traffic: names differ besides, but are not the point."""
+    if declared.key.kind is Kind.AUTHORIZATION:
+        return tuple(place for place in places if place.fields[-1] not in _NAMES)
+    filled = fill_open_fields(declared.content, observed.content)
+    return tuple(differing(filled.without_names(), observed.content.without_names()))
+
+
+def _observed_line(place: Differing) -> str:
+    width = breadth(place)
+    return f"{place.title}: {place.texts[1]}" + (f" ({width})" if width else "")
+
+
+def _sources(declared: Policy, observed: Policy) -> tuple[ResourceRef, ...]:
+    return tuple(dict.fromkeys((*declared.sources, *observed.sources)))
+
+
+def _envoy_name(key: PolicyKey) -> str:
+    """Name of the route table or cluster that a policy stands in."""
+    match key.kind:
+        case Kind.HTTP_ROUTE:
+            return key["route_table"]
+        case Kind.DESTINATION | Kind.ENDPOINTS:
+            return f"outbound|{key['port']}|{key['subset']}|{key['host']}"
+        case _:
+            return ""
