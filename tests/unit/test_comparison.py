@@ -111,36 +111,31 @@ def test_of_several_reasons_the_first_counts() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("section", "drifting"),
-    [
-        ("listeners", set()),
-        ("something new", set()),
-        ("routes", {ACCESS, CLUSTER}),
-        ("clusters", {ACCESS, ROUTE}),
-        ("endpoints", {ACCESS, ROUTE, CLUSTER}),
-    ],
-)
-def test_sections_that_a_dump_lacks(section: str, drifting: set[PolicyKey]) -> None:
-    declared = policies(
-        Policy(ROUTE, route(("", 1))),
-        Policy(ACCESS, Authorization(allow=())),
-        Policy(CLUSTER, Destination("eds")),
-    )
-    verdict = compare(Projection(declared), {}, incomplete=(section,))
-    assert {found.key for found in verdict.drift} == drifting
-    assert verdict.unverifiable
-    complete = compare(Projection(declared), declared, incomplete=(section,))
-    assert complete.verdict == "unverifiable"
+def test_kinds_that_a_dump_lacks() -> None:
+    declared = policies(Policy(ROUTE, route(("", 1))), Policy(ACCESS, Authorization(allow=())))
+    lacking = (Unverifiable("the dump lacks RoutesConfigDump", Kind.HTTP_ROUTE),)
+    verdict = compare(Projection(declared), {}, incomplete=lacking)
+    assert [found.key for found in verdict.drift] == [ACCESS]
+    assert [part.keys for part in verdict.unverifiable] == [(ROUTE,)]
+    assert compare(Projection(declared), declared, incomplete=lacking).verdict == "unverifiable"
 
 
-def test_a_policy_that_nothing_refers_to_is_missing_and_it_is_said_why() -> None:
+def test_what_nothing_declares_and_nothing_refers_to_is_a_note() -> None:
+    held = policies(Policy(CLUSTER, Destination("eds")), Policy(ACCESS, Authorization()))
+    declared = policies(held[ACCESS])
+    verdict = compare(Projection(declared), held, unreferenced={CLUSTER})
+    assert verdict.verdict == "in-sync"
+    (found,) = verdict.equivalent
+    assert (found.change, found.key) == ("extra", CLUSTER)
+    assert found.observed.endswith("(nothing refers to it)")
+    assert compare(Projection(declared), held).verdict == "drift"
+
+
+def test_what_is_declared_is_compared_whether_something_refers_to_it_or_not() -> None:
     declared = policies(Policy(CLUSTER, Destination("eds")))
-    name = "outbound|8080||cart.shop.svc.cluster.local"
-    (found,) = compare(Projection(declared), {}, unreferenced=(name,)).differences
-    assert found.observed == "loaded, but nothing refers to it"
-    (found,) = compare(Projection(declared), {}).differences
-    assert found.observed == "not loaded"
+    other = policies(Policy(CLUSTER, Destination("strict_dns")))
+    for held, verdict in ((declared, "in-sync"), (other, "drift")):
+        assert compare(Projection(declared), held, unreferenced={CLUSTER}).verdict == verdict
 
 
 def test_an_extension_that_nothing_declares_makes_what_it_stands_in_unverifiable() -> None:

@@ -1,6 +1,6 @@
 """PC: expected against observed policies of one proxy."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,49 +23,40 @@ NOT_DECLARED: Final = "not declared"
 _NAMES: Final = frozenset({"policy", "index", "provider"})
 """Fields of rules that say where they come from, not what they do."""
 
-_NEEDS: Final[Mapping[str, frozenset[Kind]]] = {
-    # A policy counts only if a listener reaches it, so without listeners nothing can be said.
-    "listeners": frozenset(Kind),
-    "routes": frozenset({Kind.HTTP_ROUTE, Kind.EGRESS, Kind.EXTENSION}),
-    "clusters": frozenset({Kind.DESTINATION, Kind.ENDPOINTS, Kind.INBOUND, Kind.EXTENSION}),
-    "endpoints": frozenset({Kind.ENDPOINTS}),
-}
-"""Kinds of which nothing can be said without a section of the dump; without others: any kind."""
-
 
 def compare(
     expected: Projection,
     observed: Mapping[PolicyKey, Policy],
     *,
-    incomplete: Iterable[str] = (),
-    unreferenced: Iterable[str] = (),
+    incomplete: Iterable[Unverifiable] = (),
+    unreferenced: Collection[PolicyKey] = frozenset(),
 ) -> ProxyVerdict:
     """Compare what a proxy should hold with what it holds.
 
     Args:
         expected: What the control plane declares for it.
-        observed: What is in force in it, by key.
-        incomplete: Sections that its configuration dump lacks (`listeners`, `routes`, `clusters`,
-            `endpoints`): policies that stand in them are unverifiable.
-        unreferenced: Names of route tables and clusters that are loaded, but that nothing refers
-            to; they explain why a policy is missing.
+        observed: What it holds, by key.
+        incomplete: What cannot be said because its configuration dump lacks a section, besides
+            `expected.unverifiable`.
+        unreferenced: Keys of `observed` that nothing refers to: one that is not declared is not in
+            force, and only a note.
     """
-    lacking = tuple(incomplete)
+    unverifiable = (*incomplete, *expected.unverifiable)
     keys = expected.policies.keys() | observed.keys() | expected.alternatives.keys()
-    if not keys and not expected.unverifiable and not lacking:
+    if not keys and not unverifiable:
         return ProxyVerdict.unknown("there are no policies to compare on either side")
-    if not expected.unverifiable and not lacking and _identical(expected, observed):
+    if not unverifiable and _identical(expected, observed):
         return ProxyVerdict("in-sync", policies=len(keys), notes=expected.notes)
 
-    doubts = _Doubts((*_lacking_sections(lacking), *expected.unverifiable))
-    idle = frozenset(unreferenced)
+    doubts = _Doubts(unverifiable)
     doubts.cover(keys)
     doubts.add_extensions(expected, observed)
     differences = tuple(
         difference
         for key in sorted(keys)
         if not doubts.about(key)
-        and (difference := _difference(key, expected, observed.get(key), idle)) is not None
+        and (difference := _difference(key, expected, observed.get(key), key in unreferenced))
+        is not None
     )
     return ProxyVerdict(
         _outcome(differences, doubts.parts),
@@ -94,16 +85,6 @@ def _outcome(
     if any(difference.is_drift for difference in differences):
         return "drift"
     return "unverifiable" if unverifiable else "in-sync"
-
-
-def _lacking_sections(sections: Iterable[str]) -> Iterable[Unverifiable]:
-    for section in sections:
-        reason = f"the configuration dump lacks its section {section}"
-        kinds = _NEEDS.get(section, frozenset(Kind))
-        if kinds == frozenset(Kind):
-            yield Unverifiable(reason)
-        else:
-            yield from (Unverifiable(reason, kind) for kind in sorted(kinds))
 
 
 @dataclass(slots=True)
@@ -192,7 +173,7 @@ def _touches(location: str, key: PolicyKey) -> bool:
 
 
 def _difference(
-    key: PolicyKey, expected: Projection, observed: Policy | None, idle: frozenset[str]
+    key: PolicyKey, expected: Projection, observed: Policy | None, idle: bool
 ) -> Difference | None:
     """How one policy differs from what is expected; None: not at all."""
     declared = expected.policies.get(key)
@@ -205,11 +186,11 @@ def _difference(
     if observed is None:
         # Not one of the outcomes is that there is no such policy.
         wanted = declared or next(outcome for outcome in outcomes if outcome is not None)
-        return _missing(wanted, idle)
+        return _missing(wanted)
     if declared is None:
         declared = next((outcome for outcome in outcomes if outcome is not None), None)
     if declared is None:
-        return _extra(observed)
+        return _extra(observed, idle=idle)
     return _different(declared, observed, is_equivalent=False)
 
 
@@ -219,28 +200,27 @@ def _is_outcome(outcome: Policy | None, observed: Policy | None) -> bool:
     return accepts(outcome, observed)
 
 
-def _missing(policy: Policy, idle: frozenset[str]) -> Difference:
+def _missing(policy: Policy) -> Difference:
     return Difference(
         code=DRIFT_CODES[policy.key.kind, "missing"].code,
         key=policy.key,
         change="missing",
         effect=effect_of_change(policy.key.kind, "missing", policy.content),
         expected=summarise(policy.content),
-        observed=(
-            "loaded, but nothing refers to it" if _envoy_name(policy.key) in idle else NOT_LOADED
-        ),
+        observed=NOT_LOADED,
         sources=policy.sources,
     )
 
 
-def _extra(policy: Policy) -> Difference:
+def _extra(policy: Policy, *, idle: bool) -> Difference:
+    effect = effect_of_change(policy.key.kind, "extra", policy.content)
     return Difference(
         code=DRIFT_CODES[policy.key.kind, "extra"].code,
         key=policy.key,
         change="extra",
-        effect=effect_of_change(policy.key.kind, "extra", policy.content),
+        effect="equivalent" if idle else effect,
         expected=NOT_DECLARED,
-        observed=summarise(policy.content),
+        observed=summarise(policy.content) + ("\n(nothing refers to it)" if idle else ""),
         sources=policy.sources,
     )
 
@@ -280,14 +260,3 @@ def _observed_line(place: Differing) -> str:
 
 def _sources(declared: Policy, observed: Policy) -> tuple[ResourceRef, ...]:
     return tuple(dict.fromkeys((*declared.sources, *observed.sources)))
-
-
-def _envoy_name(key: PolicyKey) -> str:
-    """Name of the route table or cluster that a policy stands in."""
-    match key.kind:
-        case Kind.HTTP_ROUTE:
-            return key["route_table"]
-        case Kind.DESTINATION | Kind.ENDPOINTS:
-            return f"outbound|{key['port']}|{key['subset']}|{key['host']}"
-        case _:
-            return ""
