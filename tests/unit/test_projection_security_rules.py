@@ -7,7 +7,11 @@ import pytest
 from meshscope.policy.authorization import Alternative, Attribute, Condition, Rule
 from meshscope.policy.canonical import as_set
 from meshscope.policy.matches import StringMatch
-from meshscope.projection.authorization_rules import RuleContext, rule_of
+from meshscope.projection.authorization_rules import (
+    RuleContext,
+    TooManyAlternativesError,
+    rule_of,
+)
 
 JWT = "envoy.filters.http.jwt_authn/payload"
 
@@ -276,3 +280,25 @@ class TestTrustDomains:
         found = sources({"from": [{"source": {"notTrustDomains": ["old"]}}]}, domains=self.DOMAINS)
         names = (StringMatch("prefix", f"spiffe://{td}/") for td in self.DOMAINS)
         assert found == ((condition("principal", *names, negated=True),),)
+
+
+def test_what_is_excluded_of_one_attribute_is_one_condition() -> None:
+    found = sources(
+        {"from": [{"source": {"notNamespaces": ["a"], "notPrincipals": ["td/ns/b/sa/c"]}}]}
+    )
+    assert found == (
+        (
+            condition(
+                "principal",
+                StringMatch("exact", "spiffe://td/ns/b/sa/c"),
+                StringMatch("regex", ".*/ns/a/.*"),
+                negated=True,
+            ),
+        ),
+    )
+
+
+def test_a_rule_that_explodes_is_refused() -> None:
+    many = [f"issuer{number}/subject" for number in range(11)]
+    with pytest.raises(TooManyAlternativesError):
+        rule({"from": [{"source": {"notRequestPrincipals": many}}]})

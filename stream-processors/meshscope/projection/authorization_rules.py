@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import product
+from math import prod
 from typing import Any, Literal
 
 from meshscope.policy.authorization import Alternative, Attribute, Condition, Rule
@@ -34,6 +35,14 @@ NEVER: tuple[Alternative, ...] = ((Condition("never"),),)
 _SPIFFE = "spiffe://"
 _JWT = "envoy.filters.http.jwt_authn/payload"
 _ANYTHING = StringMatch("regex", ".+")
+
+
+MAX_ALTERNATIVES = 1024
+"""Alternatives that one side of a rule may come to; more are not modelled."""
+
+
+class TooManyAlternativesError(ValueError):
+    """A rule that is too large when multiplied out, such as one with many `notRequestPrincipals`."""
 
 
 class UnusableValueError(ValueError):
@@ -91,6 +100,9 @@ def rule_of(policy: str, index: int, spec: Mapping[str, Any], context: RuleConte
         index: Position of the rule in it.
         spec: The rule as in the manifest: `from`, `to`, `when`.
         context: What else counts.
+
+    Raises:
+        TooManyAlternativesError: The rule is too large to be modelled.
     """
     try:
         when = [
@@ -146,10 +158,25 @@ def _negated(field: str) -> str:
     return f"not{field[0].upper()}{field[1:]}"
 
 
-def _conjunctions(clauses: Iterable[Disjunction]) -> Iterable[Alternative]:
+def _conjunctions(clauses: Sequence[Disjunction]) -> Iterable[Alternative]:
     """Multiply out: one conjunction per choice of an alternative from every clause."""
+    if prod(map(len, clauses)) > MAX_ALTERNATIVES:
+        raise TooManyAlternativesError(f"a rule has more than {MAX_ALTERNATIVES} alternatives")
     for choice in product(*clauses):
-        yield tuple(condition for alternative in choice for condition in alternative)
+        yield _conjunction(condition for alternative in choice for condition in alternative)
+
+
+def _conjunction(conditions: Iterable[Condition]) -> Alternative:
+    """Conditions that must all hold; several negated ones on one attribute become one."""
+    kept: list[Condition] = []
+    negated: dict[Condition, list[StringMatch]] = {}
+    for condition in conditions:
+        if condition.negated:
+            negated.setdefault(replace(condition, values=()), []).extend(condition.values)
+        else:
+            kept.append(condition)
+    kept += (replace(condition, values=tuple(values)) for condition, values in negated.items())
+    return tuple(kept)
 
 
 def _clauses(

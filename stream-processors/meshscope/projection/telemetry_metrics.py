@@ -3,10 +3,11 @@
 Source: https://istio.io/latest/docs/reference/config/telemetry/#Metrics.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from meshscope.policy.telemetry import Metrics
 from meshscope.projection.telemetry_providers import (
@@ -33,6 +34,7 @@ _PROMETHEUS_NAMES = {
 """Istio's name of a metric to the filter's."""
 
 _EVERY_METRIC = "ALL_METRICS"
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 @dataclass(slots=True)
@@ -143,4 +145,4 @@ def _removes(tag: Spec) -> bool:
 
 def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces, as the vocabulary of telemetry wants it."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode(value).decode()
