@@ -42,7 +42,7 @@ MAX_ALTERNATIVES = 1024
 
 
 class TooManyAlternativesError(ValueError):
-    """A rule that is too large when multiplied out, such as one with many `notRequestPrincipals`."""
+    """A rule that is too large when multiplied out: one with many `notRequestPrincipals`."""
 
 
 class UnusableValueError(ValueError):

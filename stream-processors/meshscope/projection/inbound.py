@@ -5,27 +5,28 @@ about its protocol. The ingress listeners of a Sidecar take their place. All oth
 passed through to wherever they were going.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-from meshscope.policy.destination import ConnectionPool, Service
+from meshscope.policy.destination import Service
 from meshscope.policy.http_route import Forward, HttpRule, Retry, RouteMatch
 from meshscope.policy.inbound import Inbound, InboundRoutes, Upstream
 from meshscope.policy.key import ANY_PORT
 from meshscope.policy.source import ResourceRef
 from meshscope.policy.target import Target, WeightedTarget
+from meshscope.projection.connection_settings import MeshDefaults, Protocol, connection_pool
 from meshscope.projection.inbound_chains import ChainShape, PortProtocol
 
 PASSTHROUGH = "InboundPassthroughCluster"
-_HTTP = frozenset(("HTTP", "HTTP2", "HTTP_PROXY", "GRPC", "GRPC-WEB"))
-_HTTP2 = frozenset(("HTTP2", "GRPC", "GRPC-WEB"))
-_GRPC = frozenset(("GRPC", "GRPC-WEB"))
+_HTTP = frozenset(("http", "http2", "http_proxy", "grpc", "grpc-web"))
+_HTTP2 = frozenset(("http2", "grpc", "grpc-web"))
+_GRPC = frozenset(("grpc", "grpc-web"))
 _OWN_SOURCE = "127.0.0.6"
 """Address from which the proxy connects, so that redirection leaves those connections alone."""
 
 _LOOPBACK = frozenset(("127.0.0.1", "::1"))
-_PASSTHROUGH_IDLE_MS = 300_000
+_PASSTHROUGH_IDLE = "300s"
 _RESET_RETRY = Retry(("reset-before-request",), attempts=2)
 
 
@@ -35,7 +36,7 @@ class InboundPort:
 
     Attributes:
         port: Target port; None: the chains that take every port without chains of its own.
-        protocol: Istio's name, upper case; empty: to be detected.
+        protocol: Istio's name, lower case; `auto`: to be detected.
         host: Host name of the service, for traces; empty for pass-through.
         service_port: Port of the service, for traces.
         cluster: Cluster that it forwards to.
@@ -45,7 +46,7 @@ class InboundPort:
     """
 
     port: int | None
-    protocol: str = ""
+    protocol: str = "auto"
     host: str = ""
     service_port: int = 0
     cluster: str = PASSTHROUGH
@@ -71,12 +72,12 @@ class InboundPort:
     @property
     def grpc_web(self) -> bool:
         """Whether it is declared gRPC-Web."""
-        return self.protocol == "GRPC-WEB"
+        return self.protocol == "grpc-web"
 
 
 def protocol_class(protocol: str) -> PortProtocol:
-    """Class of a protocol, by Istio's name in upper case; empty: to be detected."""
-    if not protocol:
+    """Class of a protocol, by Istio's name in lower case; `auto`: to be detected."""
+    if protocol == "auto":
         return "auto"
     return "http" if protocol in _HTTP else "tcp"
 
@@ -138,30 +139,29 @@ def _rule(port: InboundPort) -> HttpRule:
 
 
 def upstream(
-    protocol: str, pool: ConnectionPool, *, address: str = "", use_client_protocol: bool = False
+    protocol: str, pool: Mapping[str, Any] | None, mesh: MeshDefaults, *, address: str = ""
 ) -> Upstream:
     """The cluster behind an inbound port.
 
     Args:
         protocol: Of the port, as in `InboundPort`.
-        pool: Limits.
+        pool: `connectionPool` of the DestinationRule or Sidecar in force; None: none.
+        mesh: The mesh's defaults.
         address: `ip:port` or `unix://path` to connect to; empty: what the caller dialled.
-        use_client_protocol: The protocol of the caller is spoken, whatever the port declares.
     """
     host = address.rpartition(":")[0].strip("[]")
-    spoken: Literal["http1", "http2"] = "http2" if protocol in _HTTP2 else "http1"
+    spoken: Protocol = "http2" if protocol in _HTTP2 else "http1"
+    if protocol == "auto" or ((pool or {}).get("http") or {}).get("useClientProtocol"):
+        spoken = "downstream"
     return Upstream(
         kind="static" if address else "original_dst",
         addresses=(address,) if address else (),
         source_address="" if host in _LOOPBACK else _OWN_SOURCE,
-        protocol="downstream" if use_client_protocol or not protocol else spoken,
-        connection_pool=pool,
+        protocol=spoken,
+        connection_pool=connection_pool(pool, None, spoken, mesh),
     )
 
 
-def passthrough_upstream(connect_timeout_ms: int) -> Upstream:
+def passthrough_upstream(mesh: MeshDefaults) -> Upstream:
     """The cluster of the pass-through chains."""
-    pool = ConnectionPool(
-        connect_timeout_ms=connect_timeout_ms, idle_timeout_ms=_PASSTHROUGH_IDLE_MS
-    )
-    return upstream("", pool)
+    return upstream("auto", {"http": {"idleTimeout": _PASSTHROUGH_IDLE}}, mesh)
