@@ -139,17 +139,18 @@ def _rule(port: InboundPort) -> HttpRule:
 
 
 def upstream(
-    protocol: str, pool: Mapping[str, Any] | None, mesh: MeshDefaults, *, address: str = ""
+    protocol: str, policy: Mapping[str, Any] | None, mesh: MeshDefaults, *, address: str = ""
 ) -> Upstream:
     """The cluster behind an inbound port.
 
     Args:
         protocol: Of the port, as in `InboundPort`.
-        pool: `connectionPool` of the DestinationRule or Sidecar in force; None: none.
+        policy: Traffic policy in force for the port, of which limits and retry budget count.
         mesh: The mesh's defaults.
         address: `ip:port` or `unix://path` to connect to; empty: what the caller dialled.
     """
     host = address.rpartition(":")[0].strip("[]")
+    pool = (policy or {}).get("connectionPool")
     spoken: Protocol = "http2" if protocol in _HTTP2 else "http1"
     if protocol == "auto" or ((pool or {}).get("http") or {}).get("useClientProtocol"):
         spoken = "downstream"
@@ -158,10 +159,11 @@ def upstream(
         addresses=(address,) if address else (),
         source_address="" if host in _LOOPBACK else _OWN_SOURCE,
         protocol=spoken,
-        connection_pool=connection_pool(pool, None, spoken, mesh),
+        connection_pool=connection_pool(pool, (policy or {}).get("retryBudget"), spoken, mesh),
     )
 
 
 def passthrough_upstream(mesh: MeshDefaults) -> Upstream:
     """The cluster of the pass-through chains."""
-    return upstream("auto", {"http": {"idleTimeout": _PASSTHROUGH_IDLE}}, mesh)
+    pool = {"http": {"idleTimeout": _PASSTHROUGH_IDLE}}
+    return upstream("auto", {"connectionPool": pool}, mesh)
