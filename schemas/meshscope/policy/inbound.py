@@ -63,6 +63,10 @@ class Inbound:
         upstream: The cluster behind routes and TCP chains; None: that cluster does not exist.
         idle_timeout_ms: Of TCP connections; None: Envoy's default.
         detects: Listener filters that act on the port: `http`, `tls`.
+        detection_timeout_ms: How long sniffing waits; 0: for ever (Istio's default).
+        continue_on_timeout: Whether the connection goes on after that.
+        own_port_open: For `*` alone: connections to the port of `virtualInbound` itself are passed
+            on. Istio refuses them, so that they do not go round in circles.
         services: Services that the port belongs to; changes no traffic.
     """
 
@@ -73,6 +77,9 @@ class Inbound:
     upstream: Upstream | None = None
     idle_timeout_ms: int | None = None
     detects: tuple[str, ...] = ()
+    detection_timeout_ms: int = 0
+    continue_on_timeout: bool = True
+    own_port_open: bool = False
     services: tuple[Service, ...] = ()
 
     def __post_init__(self) -> None:
