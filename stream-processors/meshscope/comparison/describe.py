@@ -33,6 +33,7 @@ class Differing:
         title: The same in words: `rule (path prefix /cart): timeout`.
         expected, observed: The values themselves.
         absent: The side on which an element of a list does not exist; that side's value is None.
+        said: What the element says on the other side, besides its name.
     """
 
     path: tuple[str, ...]
@@ -40,6 +41,7 @@ class Differing:
     expected: Any
     observed: Any
     absent: Literal["", "expected", "observed"] = ""
+    said: str = ""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -54,9 +56,11 @@ class Differing:
     @property
     def texts(self) -> tuple[str, str]:
         """The expected and the observed value in words; never the same."""
+        if self.absent:
+            return (ABSENT, self.said) if self.absent == "expected" else (self.said, ABSENT)
         unit = self.fields[-1] if self.fields else ""
-        expected = ABSENT if self.absent == "expected" else words.render(self.expected, unit)
-        observed = ABSENT if self.absent == "observed" else words.render(self.observed, unit)
+        expected = words.render(self.expected, unit)
+        observed = words.render(self.observed, unit)
         if expected == observed:
             # Words leave out what seldom matters, and are cut where they are long.
             return _excerpts(
@@ -86,12 +90,14 @@ class _Element:
         ordered: Order has a meaning, and elements that only one side has, as many as the other
             side has, are taken for the same ones, changed.
         nameless: The element without its names; None: it has none.
+        says: What it says besides its name.
     """
 
     identity: Callable[[Any], object]
     name: Callable[[Any], str]
     ordered: bool = False
     nameless: Callable[[Any], object] | None = None
+    says: Callable[[Any], str] = words.render
 
 
 _ELEMENTS: Final[dict[type, _Element]] = {
@@ -103,6 +109,7 @@ _ELEMENTS: Final[dict[type, _Element]] = {
             chain.tls is None,
         ),
         words.accepted_chain,
+        says=lambda chain: "accepted",
     ),
     CustomRules: _Element(lambda custom: custom.provider, lambda custom: str(custom.provider)),
     Endpoint: _Element(
@@ -114,6 +121,7 @@ _ELEMENTS: Final[dict[type, _Element]] = {
         lambda rule: rule.match,
         lambda rule: f"rule ({words.route_match(rule.match)})",
         ordered=True,
+        says=words.http_action,
     ),
     InboundRoutes: _Element(lambda routes: routes.transport, lambda routes: str(routes.transport)),
     JwtRule: _Element(lambda rule: rule.issuer, lambda rule: f"issuer {rule.issuer}", ordered=True),
@@ -125,6 +133,7 @@ _ELEMENTS: Final[dict[type, _Element]] = {
         lambda rule: (rule.policy, rule.index) if rule.policy else rule,
         words.rule_name,
         nameless=lambda rule: replace(rule, policy="", index=0),
+        says=words.rule_conditions,
     ),
 }
 _WORDS: Final = {
@@ -151,7 +160,8 @@ def _compare(
     if _equal(expected, observed):
         return
     if is_dataclass(expected) and type(expected) is type(observed) and not _is_atom(expected):
-        for field in fields(expected):
+        # What sums up the rest is said first.
+        for field in sorted(fields(expected), key=lambda field: field.name != "mode"):
             name = field.name
             word = _WORDS.get(name, name.removesuffix("_ms").replace("_", " "))
             yield from _compare(
@@ -192,11 +202,11 @@ def _compare_elements(
     for index in missing:
         one = expected[index]
         called = _title((*title, element.name(one)))
-        yield Differing(label(index, one), called, one, None, "observed")
+        yield Differing(label(index, one), called, one, None, "observed", element.says(one))
     for index in extra:
         other = observed[index]
         called = _title((*title, element.name(other)))
-        yield Differing(label(index, other), called, None, other, "expected")
+        yield Differing(label(index, other), called, None, other, "expected", element.says(other))
     partners = [partner for _, partner in pairs]
     if element.ordered and partners != sorted(partners):
         yield Differing(

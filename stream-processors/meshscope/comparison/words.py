@@ -166,6 +166,11 @@ def _mutation(mutation: HeaderMutation) -> str:
 
 def http_rule(rule: HttpRule) -> str:
     """A rule of a virtual host, match and action."""
+    return f"{route_match(rule.match)} → {http_action(rule)}"
+
+
+def http_action(rule: HttpRule) -> str:
+    """What a rule of a virtual host does with the requests that it takes."""
     details = [
         f"{name} {_render(value)}"
         for name, value in (("fault", rule.fault), ("CORS", rule.cors))
@@ -180,12 +185,9 @@ def http_rule(rule: HttpRule) -> str:
         if value != HeaderMutation()
     ]
     suffix = f" [{'; '.join(details)}]" if details else ""
-    return f"{route_match(rule.match)} → {_action(rule)}{suffix}"
-
-
-def _action(rule: HttpRule) -> str:
     action = rule.forward or rule.redirect or rule.respond
-    return _render(action) if action is not None else "an action that is not modelled"
+    text = _render(action) if action is not None else "an action that is not modelled"
+    return text + suffix
 
 
 def _forward(forward: Forward) -> str:
