@@ -75,7 +75,7 @@ def final(scenario: Scenario) -> dict[tuple[str, str], tuple[str, str, str]]:
     expected = {}
     for proxy, each in newest.items():
         projection = project(ControlPlane(), declared, ProxyInputs(proxy, CLUSTER, "shop"))
-        found = judge(projection, _observed(each))
+        found = judge(projection, _observed(each), each.snapshot)
         for difference in found.differences:
             expected[proxy, str(difference.key)] = (
                 difference.change,

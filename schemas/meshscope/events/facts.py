@@ -142,7 +142,8 @@ class ProxyState:
         versions: Last accepted version per type (`cds`, `lds`).
         certificate_expires_at: Of the first certificate to expire; 0: none or not told.
         certificate_identity: URI in the workload's certificate; empty: not told.
-        incomplete: Sections that the configuration dump lacked.
+        incomplete: What cannot be verified because the configuration dump lacked a section:
+            `kind: reason`, one line per kind of policy.
         error: Why there is no newer configuration, for the operator; empty: there is.
     """
 
@@ -172,6 +173,7 @@ class Snapshot:
         shards: One per kind and shard that has policies.
         coverage_consumed, coverage_ignored, coverage_unexplained: Leaves of the dump.
         ir_version: Version of the vocabulary.
+        unreferenced: Keys of policies (`str(PolicyKey)`) that no listener leads to.
         config_at: When the configuration was read; `observed_at` may be later where only the
             state changed.
     """

@@ -1,1 +1,5 @@
-"""Behaviour analysis: anomalies, their causes and their life cycle."""
+"""From what was found to what somebody should look at: anomalies and their life cycle.
+
+`anomaly` says which anomaly a drift is evidence of; `lifecycle` folds drifts into anomalies that
+open, change and resolve.
+"""

@@ -169,7 +169,10 @@ class Join:
         if step.record != known:
             await self._commit(proxy, step.record)
         ask = self._agenda.settle(proxy, self._clock().monotonic, step.missing, step.wake_at)
-        if ask:
+        if any(digest in self._world.policies for digest in step.missing):
+            # It came while the decision was being computed from what there was before.
+            self._agenda.add(proxy, record.snapshot.cluster)
+        elif ask:
             await self._publish.request(
                 PolicyRequest(record.snapshot.proxy, record.snapshot.cluster, ask, now.utc)
             )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshscope.events.control_plane import ControlPlane
-from meshscope.events.facts import Change, FieldDifference, Source
+from meshscope.events.facts import Change, FieldDifference, Snapshot, Source
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
 from meshscope.policy.key import PolicyKey
@@ -33,19 +33,24 @@ class Judgement:
     """What a comparison says of one proxy.
 
     Attributes:
-        verdict: `in-sync`, `drift` or `unverifiable`.
+        verdict: `in-sync`, `drift`, `unverifiable`, or `unknown`: nothing was there to compare.
         differences: Those that are drift, one per key, sorted by key.
         unverifiable: Parts of which nothing can be said, each with its reason.
         equivalent: Number of differences in form only.
         policies: Number of policies that were compared.
+        reason: Why it is `unknown`.
     """
 
-    verdict: Literal["in-sync", "drift", "unverifiable"]
+    verdict: Literal["in-sync", "drift", "unverifiable", "unknown"]
     differences: tuple[Difference, ...] = ()
     unverifiable: tuple[str, ...] = ()
     equivalent: int = 0
     policies: int = 0
+    reason: str = ""
 
 
 Project = Callable[[ControlPlane, tuple[Resource, ...], ProxyInputs], Projection]
-Judge = Callable[[Projection, Mapping[PolicyKey, Policy]], Judgement]
+"""`meshscope.projection.project`, or what stands in for it."""
+
+Judge = Callable[[Projection, Mapping[PolicyKey, Policy], Snapshot], Judgement]
+"""Compares what is expected with what a snapshot holds; `meshscope.stream.wiring.judge`."""

@@ -179,21 +179,24 @@ def _obstacle(snapshot: Snapshot) -> tuple[Literal["unknown", "unverifiable"], s
         )
     if snapshot.state.error:
         return "unknown", snapshot.state.error
-    if snapshot.state.incomplete:
-        return "unverifiable", (
-            f"the configuration dump lacks {', '.join(snapshot.state.incomplete)}"
-        )
     return None
 
 
 def _judgement(
     snapshot: Snapshot, declaration: Declaration, expectation: Expectation, world: World
 ) -> Judgement | Missing:
-    if expectation.closed and expectation.root == meaning_root(snapshot.shards):
+    if (
+        expectation.closed
+        and expectation.policies
+        and not snapshot.state.incomplete
+        and expectation.root == meaning_root(snapshot.shards)
+    ):
         return Judgement("in-sync", policies=expectation.policies)
     projection = world.expectations.projection(declaration, convert.proxy_inputs(snapshot))
     observed = observe(snapshot.shards, expectation, projection, world.policies)
-    return observed if isinstance(observed, Missing) else world.judge(projection, observed)
+    return (
+        observed if isinstance(observed, Missing) else world.judge(projection, observed, snapshot)
+    )
 
 
 class _Writer:
@@ -259,7 +262,7 @@ class _Writer:
         self._verdict(
             judgement.verdict if not held else "drift" if self._open else "converging",
             declaration.digest,
-            reason=_converging(len(held)),
+            reason=judgement.reason or _converging(len(held)),
             unverifiable=judgement.unverifiable,
             equivalent=judgement.equivalent,
             differences=len(differing) - len(held),
@@ -302,6 +305,11 @@ class _Writer:
 
     def _repeat(self, key: str, difference: Difference, declaration: Declaration) -> None:
         known = self._open[key]
+        if (known.code, known.sources) != (difference.code, difference.sources):
+            # Code and sources name the anomaly, so this is evidence of another one from now on.
+            self._close(key, declaration.digest)
+            self._add(key, difference, declaration)
+            return
         due = self._now.utc - known.said_at >= self._world.timing.repeat
         if due or known.looks != _looks(difference, declaration):
             self._drift(

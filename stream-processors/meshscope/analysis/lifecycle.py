@@ -1,0 +1,180 @@
+"""The life of an anomaly: it opens with its first evidence and resolves with its last.
+
+Pure. `take` folds a drift in, `speak` says what is to be published. Evidence may come repeatedly
+and out of order: of the facts of an episode the one with the highest revision counts, and what was
+closed stays closed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from meshscope.analysis.anomaly import LAYER, fingerprint, responsible, severity, title
+from meshscope.events.facts import Anomaly, Drift, Evidence, Source
+from meshscope.policy.canonical import content_bytes, digest_bytes
+
+MAX_EVIDENCE: Final = 100
+"""Drifts that an anomaly shows in full; it counts the others."""
+
+MAX_EVIDENCE_TEXT: Final = 400
+MAX_PROXIES: Final = 5_000
+MAX_CLOSED: Final = 2_000
+
+COALESCE_MS: Final = 1_000
+"""A change that hits the whole mesh brings a drift per proxy; updates wait for each other."""
+
+REPEAT_MS: Final = 20 * 60 * 60 * 1000
+"""Open drifts come again daily, and then the anomaly is published again, for retention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The evidence of one episode.
+
+    Attributes:
+        revision: Of the drift that it was taken from.
+        shown: None where the anomaly already shows `MAX_EVIDENCE` others.
+    """
+
+    revision: int
+    proxy: str
+    effect: str
+    shown: Evidence | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyState:
+    """What is remembered of one anomaly.
+
+    Attributes:
+        episode: Of the life that is going on; empty: it is resolved.
+        open: Evidence by episode of the drift.
+        closed: Revision with which an episode closed, the latest `MAX_CLOSED`.
+        updated_at: Time of the newest drift taken in.
+        said: Digest of the evidence that the last published fact was about.
+        said_at: Time of the newest drift when that was published.
+        spoke_at: When that was.
+    """
+
+    fingerprint: str
+    cluster: str
+    code: str
+    title: str
+    resource: Source | None
+    episode: str = ""
+    opened_at: int = 0
+    open: Mapping[str, Held] = field(default_factory=dict, hash=False)
+    closed: Mapping[str, int] = field(default_factory=dict, hash=False)
+    updated_at: int = 0
+    said: str = ""
+    said_at: int = 0
+    spoke_at: int = 0
+
+
+def take(state: AnomalyState | None, drift: Drift) -> AnomalyState:
+    """Fold a drift into the anomaly that it is evidence of."""
+    if state is None:
+        state = AnomalyState(
+            fingerprint=fingerprint(drift),
+            cluster=drift.cluster,
+            code=drift.code,
+            title=title(drift),
+            resource=responsible(drift.sources),
+        )
+    known = state.open.get(drift.episode)
+    if drift.episode in state.closed or (known and known.revision >= drift.revision):
+        return state
+    still_open = {name: held for name, held in state.open.items() if name != drift.episode}
+    updated_at = max(state.updated_at, drift.observed_at)
+    if drift.status == "closed":
+        closed = {**state.closed, drift.episode: drift.revision}
+        for oldest in list(closed)[: len(closed) - MAX_CLOSED]:
+            del closed[oldest]
+        return replace(state, open=still_open, closed=closed, updated_at=updated_at)
+    shown = sum(held.shown is not None for held in still_open.values())
+    evidence = _evidence(drift) if shown < MAX_EVIDENCE else None
+    still_open[drift.episode] = Held(drift.revision, drift.proxy, drift.effect, evidence)
+    return replace(state, open=still_open, updated_at=updated_at)
+
+
+def speak(state: AnomalyState, now: int) -> tuple[AnomalyState, Anomaly | None]:
+    """What is to be published about an anomaly now, and its state once that is done.
+
+    Opening and resolving are told at once, other changes at most once per `COALESCE_MS`; whether
+    something is left to be told, `unsaid` says.
+    """
+    if not state.open:
+        if not state.episode:
+            return state, None
+        resolved = _anomaly(state, "resolved")
+        return replace(state, episode="", said="", said_at=state.updated_at), resolved
+    looks = _looks(state)
+    if not state.episode:
+        first = min(state.open)
+        state = replace(
+            state,
+            episode=digest_bytes("anomaly-episode", f"{state.fingerprint}:{first}".encode()),
+            opened_at=state.updated_at,
+        )
+        status: Literal["opened", "updated"] = "opened"
+    elif not unsaid(state) or now - state.spoke_at < COALESCE_MS:
+        return state, None
+    else:
+        status = "updated"
+    said = replace(state, said=looks, said_at=state.updated_at, spoke_at=now)
+    return said, _anomaly(said, status)
+
+
+def unsaid(state: AnomalyState) -> bool:
+    """Whether the last published fact is not all that is known."""
+    if not state.open:
+        return bool(state.episode)
+    return state.said != _looks(state) or state.updated_at - state.said_at >= REPEAT_MS
+
+
+def _evidence(drift: Drift) -> Evidence:
+    return Evidence(
+        episode=drift.episode,
+        proxy=drift.proxy,
+        key=drift.key,
+        change=drift.change,
+        effect=drift.effect,
+        expected=_clip(drift.expected),
+        observed=_clip(drift.observed),
+        snapshot=drift.snapshot,
+    )
+
+
+def _looks(state: AnomalyState) -> str:
+    shown = [
+        (name, held.effect, held.shown and (held.shown.expected, held.shown.observed))
+        for name, held in sorted(state.open.items())
+    ]
+    return digest_bytes("evidence", content_bytes(shown))
+
+
+def _anomaly(state: AnomalyState, status: Literal["opened", "updated", "resolved"]) -> Anomaly:
+    held = [state.open[name] for name in sorted(state.open)]
+    anomaly = Anomaly(
+        id="",
+        fingerprint=state.fingerprint,
+        episode=state.episode,
+        status=status,
+        cluster=state.cluster,
+        layer=LAYER,
+        code=state.code,
+        severity=severity(each.effect for each in held),
+        title=state.title,
+        opened_at=state.opened_at,
+        updated_at=state.updated_at,
+        resolved_at=state.updated_at if status == "resolved" else None,
+        resource=state.resource,
+        proxies=tuple(sorted({each.proxy for each in held})[:MAX_PROXIES]),
+        evidence=tuple(each.shown for each in held if each.shown is not None),
+        evidence_count=len(held),
+    )
+    return replace(anomaly, id=digest_bytes("anomaly-fact", content_bytes(anomaly)))
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= MAX_EVIDENCE_TEXT else f"{text[:MAX_EVIDENCE_TEXT]}…"

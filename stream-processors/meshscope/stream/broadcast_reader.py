@@ -1,0 +1,102 @@
+"""Reads all partitions of the broadcast topics from their beginning, in every worker.
+
+No consumer group: nothing is committed and nothing is shared out. Records that cannot be read are
+passed over here; one worker of the group, which reads the same topics with committed offsets, puts
+them aside (see `app.py`), so that each becomes a dead letter once and not once per worker and
+start.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from meshscope.events.codec import PoisonValue
+from meshscope.events.topics import CONTROL_PLANE_STATE, POLICIES, RESOURCES
+from meshscope.stream.decoding import broadcast_event
+from meshscope.stream.join import Join
+
+log = logging.getLogger(__name__)
+
+TOPICS: Final = (RESOURCES.name, CONTROL_PLANE_STATE.name, POLICIES.name)
+
+
+class BroadcastReader:
+    """Feeds a join.
+
+    Args:
+        broker: Bootstrap servers.
+        join: What is fed.
+    """
+
+    def __init__(self, broker: str, join: Join) -> None:
+        self._broker = broker
+        self._join = join
+        self.poison = 0
+        self.caught_up = False
+
+    async def run(self) -> None:
+        """Read until cancelled; errors of the broker end it."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._broker,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            client_id="meshscope-broadcast",
+            fetch_max_wait_ms=100,
+        )
+        await consumer.start()
+        try:
+            partitions = await self._partitions(consumer)
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            while True:
+                batches = await consumer.getmany(timeout_ms=100, max_records=2_000)
+                for messages in batches.values():
+                    for message in messages:
+                        self._take(message.topic, message.key, message.value)
+                for partition in partitions:
+                    if partition.topic == RESOURCES.name:
+                        position = await consumer.position(partition)
+                        self._join.read_up_to(partition.partition, position)
+                if not self.caught_up and await self._reached(consumer, ends):
+                    self.caught_up = True
+                    log.info("the broadcast topics were read to their end")
+                    self._join.caught_up()
+        finally:
+            await consumer.stop()
+
+    def _take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        try:
+            event = broadcast_event(topic, key, value)
+        except PoisonValue:
+            self.poison += 1
+        else:
+            self._join.broadcast(event)
+
+    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        """All partitions of all topics; waits for topics that are not there yet."""
+        told = False
+        while True:
+            found = {topic: consumer.partitions_for_topic(topic) for topic in TOPICS}
+            if all(found.values()):
+                return [
+                    TopicPartition(topic, number)
+                    for topic, numbers in found.items()
+                    for number in sorted(numbers or ())
+                ]
+            if not told:
+                missing = ", ".join(topic for topic, numbers in found.items() if not numbers)
+                log.warning("waiting for topics: %s", missing)
+                told = True
+            await asyncio.sleep(0.5)
+            # Asking for all topics refreshes what is known of them.
+            await consumer.topics()
+
+    async def _reached(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
+        for partition, end in ends.items():
+            if await consumer.position(partition) < end:
+                return False
+        return True

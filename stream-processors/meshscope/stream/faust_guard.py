@@ -1,0 +1,64 @@
+"""A guard against faust-streaming 0.15.3 losing its place when Tables are used (issue #596).
+
+After a restart or rebalance Faust resumes the partitions of streams, messages arrive, and then it
+resumes the flow of its queues, which clears them: these messages are never processed, and commits
+stall at the hole. Besides, the first offset after recovery is acknowledged twice, and the search
+for consecutive offsets stops at a repetition, so that commits freeze. The guard keeps queues whose
+flow is active, and removes repetitions and what lies below the committed offset.
+
+It changes private methods, so it insists on the version that it was written for, and
+`tests/unit/test_faust_guard.py` fails when these methods change.
+"""
+
+from typing import Any, Final
+
+import faust
+from faust.transport.consumer import Consumer
+
+GUARDED_VERSION: Final = "0.15.3"
+
+
+class UnguardedVersion(RuntimeError):
+    """Another version of Faust is installed than the one that the guard was written for."""
+
+
+def guard(app: Any) -> None:
+    """Guard a Faust app; call it before the app starts.
+
+    Raises:
+        UnguardedVersion: The guard may not fit the Faust that is installed.
+    """
+    if faust.__version__ != GUARDED_VERSION:
+        raise UnguardedVersion(
+            f"faust-streaming {faust.__version__} is installed; the guard against lost messages "
+            f"(issue #596) was written for {GUARDED_VERSION}: install that version, or see whether "
+            "faust_guard.py is still needed"
+        )
+    _keep_active_queues(app.flow_control)
+    _commit_past_repetitions()
+
+
+def _keep_active_queues(flow_control: Any) -> None:
+    resume = flow_control.resume
+
+    def resume_if_suspended() -> None:
+        if not flow_control.is_active():
+            resume()
+
+    flow_control.resume = resume_if_suspended
+
+
+def _commit_past_repetitions() -> None:
+    original = Consumer._new_offset
+    if getattr(original, "guarded", False):
+        return
+
+    def new_offset(self: Any, tp: Any) -> int | None:
+        committed = self._committed_offset[tp] or 0
+        acked = self._acked[tp]
+        acked[:] = sorted({offset for offset in acked if offset >= committed})
+        offset: int | None = original(self, tp)
+        return offset
+
+    new_offset.guarded = True  # type: ignore[attr-defined]
+    setattr(Consumer, "_new_offset", new_offset)  # noqa: B010 - mypy knows it as a method
