@@ -93,6 +93,7 @@ def inbound(
     upstream: Upstream | None,
     *,
     idle_timeout_ms: int | None = None,
+    detection_timeout_ms: int = 0,
 ) -> Inbound:
     """How a port takes connections.
 
@@ -101,6 +102,7 @@ def inbound(
         shapes: Its chains.
         upstream: The cluster behind it.
         idle_timeout_ms: Of TCP connections.
+        detection_timeout_ms: How long sniffing waits; 0: for ever.
     """
     chains = tuple(shapes)
     rules = (_rule(port),)
@@ -114,6 +116,7 @@ def inbound(
         upstream=upstream,
         idle_timeout_ms=idle_timeout_ms if carries_tcp else None,
         detects=tuple(name for shape in chains for name in shape.detects),
+        detection_timeout_ms=detection_timeout_ms,
         services=port.services,
     )
 

@@ -38,6 +38,7 @@ class Workload:
         exchange: Peers exchange metadata.
         stats: Metrics of inbound connections are reported.
         idle_timeout_ms: Of TCP connections.
+        detection_timeout_ms: How long sniffing waits; 0: for ever.
     """
 
     tls: MeshTls
@@ -51,6 +52,7 @@ class Workload:
     exchange: bool = True
     stats: bool = False
     idle_timeout_ms: int | None = None
+    detection_timeout_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,13 @@ def _port_policies(served: Served, workload: Workload) -> Iterator[Policy]:
     shapes = _shapes(served, workload)
     yield Policy(
         keys.inbound(port.key),
-        inbound(port, shapes, served.upstream, idle_timeout_ms=workload.idle_timeout_ms),
+        inbound(
+            port,
+            shapes,
+            served.upstream,
+            idle_timeout_ms=workload.idle_timeout_ms,
+            detection_timeout_ms=workload.detection_timeout_ms,
+        ),
         port.sources,
     )
     yield Policy(
