@@ -1,0 +1,419 @@
+"""`infer`: from what one Envoy holds to the policies that it implements.
+
+Each section of a dump has a reader (`_SECTIONS`), each resource in it is read once, and what the
+resources of all sections say together is put together at the end. What cannot be explained becomes
+`extension` policies. Nothing here knows what an administrator declared.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from meshscope.events.proxy import ProxyInputs
+from meshscope.inference.clusters import DNS, ClusterReader
+from meshscope.inference.config_dump import section_name
+from meshscope.inference.endpoints import assignment
+from meshscope.inference.evidence import Evidence, InboundCluster
+from meshscope.inference.inbound import inbound_policies, outbound_orders
+from meshscope.inference.leftovers import Leftovers
+from meshscope.inference.listeners import read_listener
+from meshscope.inference.names import INBOUND_PASSTHROUGH, destination_key, endpoints_key, target
+from meshscope.inference.proxy import UNKNOWN, read_node
+from meshscope.inference.reader import Message, Reading, Unexpected, leaves
+from meshscope.inference.result import (
+    Hosts,
+    Incomplete,
+    Inference,
+    LoadedState,
+)
+from meshscope.inference.route_tables import read_route_table
+from meshscope.inference.sections import (
+    CLUSTERS,
+    ENDPOINTS,
+    EXTENSIONS,
+    LISTENERS,
+    ROUTES,
+    SECRETS,
+    Phases,
+    active,
+    digest,
+)
+from meshscope.policy import key
+from meshscope.policy.canonical import content_bytes
+from meshscope.policy.endpoints import Endpoints
+from meshscope.policy.inbound import SELF_ADDRESS
+from meshscope.policy.key import PolicyKey
+from meshscope.policy.kinds import Kind
+from meshscope.policy.policy import Policy
+from meshscope.policy.telemetry import Telemetry
+
+_ADMIN: Final = "envoy.admin.v3."
+
+_MISSING: Final = {
+    "BootstrapConfigDump": Incomplete(
+        "BootstrapConfigDump",
+        "the dump does not say which proxy it is of; dump without a resource filter",
+        tuple(Kind),
+    ),
+    "ListenersConfigDump": Incomplete(
+        "ListenersConfigDump",
+        "the dump has no listeners; dump without a resource filter",
+        (
+            Kind.OUTBOUND_LISTENER,
+            Kind.INBOUND,
+            Kind.PEER_AUTHENTICATION,
+            Kind.REQUEST_AUTHENTICATION,
+            Kind.AUTHORIZATION,
+            Kind.HTTP_CONNECTION,
+            Kind.FILTER_ORDER,
+            Kind.EGRESS,
+            Kind.TELEMETRY,
+        ),
+    ),
+    "ClustersConfigDump": Incomplete(
+        "ClustersConfigDump",
+        "the dump has no clusters; dump without a resource filter",
+        (Kind.DESTINATION, Kind.ENDPOINTS, Kind.INBOUND),
+    ),
+    "RoutesConfigDump": Incomplete(
+        "RoutesConfigDump",
+        "the dump has no route tables; dump without a resource filter",
+        (Kind.HTTP_ROUTE, Kind.EGRESS),
+    ),
+    "EndpointsConfigDump": Incomplete(
+        "EndpointsConfigDump",
+        "the dump has no endpoints; ask for /config_dump?include_eds",
+        (Kind.ENDPOINTS,),
+    ),
+}
+"""Sections that a dump must have, and what cannot be verified without them."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """One inference while it runs."""
+
+    proxy: ProxyInputs = UNKNOWN
+    evidence: Evidence = field(default_factory=Evidence)
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    phases: Phases = field(default_factory=lambda: Phases([], []))
+    hosts: list[Hosts] = field(default_factory=list)
+    versions: list[tuple[str, str]] = field(default_factory=list)
+    node: dict[str, str] = field(default_factory=dict)
+    clusters: dict[str, str] = field(default_factory=dict)
+    service_names: dict[str, list[str]] = field(default_factory=dict)
+    inbound: dict[str, Policy] = field(default_factory=dict)
+    assigned: set[str] = field(default_factory=set)
+
+
+def infer(config_dump: Mapping[str, Any]) -> Inference:
+    """Deduce the policies that a proxy implements.
+
+    Args:
+        config_dump: As `read_config_dump` gives it. It is not changed.
+
+    Returns:
+        The policies, what is not explained, and the state of the proxy. It never raises for what a
+        dump holds: what has an unexpected shape is reported as `extension`, and a section that is
+        missing as `incomplete`.
+    """
+    run = _Run()
+    sections: dict[str, list[Any]] = {}
+    configs = config_dump.get("configs") or ()
+    for config in configs:
+        name = section_name(config) if isinstance(config, dict) else ""
+        sections.setdefault(name.removeprefix(_ADMIN), []).append(config)
+    for name in (*_SECTIONS, *(name for name in sections if name not in _SECTIONS)):
+        for config in sections.get(name, ()):
+            _read_section(run, name, config)
+    return _result(run, sections, leaves(config_dump))
+
+
+def _read_section(run: _Run, name: str, config: Any) -> None:
+    reader = _SECTIONS.get(name)
+    reading = Reading()
+    try:
+        section = reading.open(config, name, place=name or "configs")
+        section.string("@type")
+        if reader is None:
+            section.unread()
+            section.label = "section"
+        else:
+            version = section.string("version_info")
+            if version:
+                run.versions.append((name, version))
+            reader(run, section)
+    except Unexpected as error:
+        run.leftovers.whole(name or "configs", "section", config, str(error))
+        return
+    run.leftovers.add(reading)
+
+
+def _bootstrap(run: _Run, section: Message) -> None:
+    bootstrap = section.message("bootstrap", "Bootstrap")
+    node = None if bootstrap is None else bootstrap.message("node", "Node")
+    if node is not None:
+        run.proxy = read_node(node, run.node)
+
+
+def _clusters(run: _Run, section: Message) -> None:
+    for cluster in active(section, CLUSTERS, run.phases, _name):
+        _resource(run, cluster, "Cluster", lambda message: _cluster(run, message))
+
+
+def _cluster(run: _Run, cluster: Message) -> None:
+    name = cluster.string("name")
+    if not name:
+        raise Unexpected("a cluster without a name")
+    cluster.place = str(destination_key(name))
+    reader = ClusterReader(cluster, name)
+    run.clusters[name] = reader.discovery
+    if target(name).direction == "inbound" or name == INBOUND_PASSTHROUGH:
+        port = target(name).port or key.ANY_PORT
+        cluster.place = str(key.inbound(port))
+        own = frozenset(run.proxy.addresses)
+        run.evidence.inbound_clusters[name] = InboundCluster(
+            reader.upstream(own, SELF_ADDRESS), reader.services, reader.sources
+        )
+        return
+    destination = reader.destination()
+    run.evidence.policies.append(Policy(destination_key(name), destination, reader.sources))
+    if reader.discovery == "eds":
+        run.service_names.setdefault(destination.eds_service_name or name, []).append(name)
+        return
+    load = cluster.message("load_assignment", "ClusterLoadAssignment")
+    if reader.discovery in DNS or load is not None:
+        if load is not None:
+            load.place = str(endpoints_key(name))
+        found = Endpoints() if load is None else assignment(load).endpoints
+        run.evidence.policies.append(Policy(endpoints_key(name), found))
+
+
+def _endpoints(run: _Run, section: Message) -> None:
+    for load in active(section, ENDPOINTS, run.phases, _cluster_name):
+        name = load.string("cluster_name")
+        users = run.service_names.get(name)
+        if users is None and name in run.clusters:
+            run.hosts.append(_runtime_hosts(name, load))
+        else:
+            read = partial(_assignment, run, name=name, users=users or [name])
+            _resource(run, load, "ClusterLoadAssignment", read)
+
+
+def _assignment(run: _Run, load: Message, *, name: str, users: list[str]) -> None:
+    load.place = str(endpoints_key(name))
+    found = assignment(load)
+    if found.unhealthy:
+        run.hosts.append(Hosts(name, unhealthy=found.unhealthy))
+    for user in users:
+        run.assigned.add(user)
+        run.evidence.policies.append(Policy(endpoints_key(user), found.endpoints))
+
+
+def _runtime_hosts(name: str, load: Message) -> Hosts:
+    """Hosts of a cluster that Envoy finds itself, or that repeat those in the cluster."""
+    content = dict(load.rest)
+    load.rest.clear()
+    reading = Reading()
+    try:
+        found = assignment(reading.open(content, "ClusterLoadAssignment"))
+    except Unexpected:
+        return Hosts(name, digest=digest(content))
+    resolved = sorted(
+        f"{endpoint.address}:{endpoint.port}"
+        for locality in found.endpoints.localities
+        for endpoint in locality.endpoints
+    )
+    return Hosts(name, tuple(resolved), found.unhealthy, digest(content))
+
+
+def _listeners(run: _Run, section: Message) -> None:
+    for listener in active(section, LISTENERS, run.phases, _name):
+        _resource(
+            run,
+            listener,
+            "Listener",
+            lambda message: read_listener(message, run.proxy, run.evidence),
+        )
+
+
+def _routes(run: _Run, section: Message) -> None:
+    for table in active(section, ROUTES, run.phases, _name):
+        _resource(
+            run,
+            table,
+            "RouteConfiguration",
+            lambda message: read_route_table(message, run.evidence),
+        )
+
+
+def _secrets(run: _Run, section: Message) -> None:
+    for _ in active(section, SECRETS, run.phases, _name):
+        raise Unexpected("active secrets are state")
+
+
+def _extensions(run: _Run, section: Message) -> None:
+    for filter_ in active(section, EXTENSIONS, run.phases, _name):
+        filter_.place = "EcdsConfigDump"
+        filter_.label = _name(filter_)
+
+
+def _scoped_routes(_: _Run, section: Message) -> None:
+    """Istio does not use scoped routes: whatever stands here is left."""
+
+
+_SECTIONS: Final[dict[str, Callable[[_Run, Message], None]]] = {
+    "BootstrapConfigDump": _bootstrap,
+    "ClustersConfigDump": _clusters,
+    "EndpointsConfigDump": _endpoints,
+    "ListenersConfigDump": _listeners,
+    "RoutesConfigDump": _routes,
+    "ScopedRoutesConfigDump": _scoped_routes,
+    "SecretsConfigDump": _secrets,
+    "EcdsConfigDump": _extensions,
+}
+"""Reader of each section, in the order in which they are read."""
+
+
+def _resource(run: _Run, resource: Message, kind: str, read: Callable[[Message], object]) -> None:
+    """Read one resource; if it makes no sense it is left as a whole, and the others go on."""
+    resource.string("@type")
+    resource.kind = kind
+    resource.label = ""
+    before = _Mark.of(run.evidence)
+    try:
+        read(resource)
+    except Unexpected as error:
+        before.restore(run.evidence)
+        resource.unread()
+        resource.place = resource.place or kind
+        resource.label = f"{kind} {_name(resource) or _cluster_name(resource)}"
+        resource.remark("unreadable", str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How much evidence there was before a resource was read."""
+
+    policies: int
+    chains: int
+    orders: int
+    telemetry: int
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> "_Mark":
+        return cls(
+            len(evidence.policies),
+            len(evidence.chains),
+            len(evidence.orders),
+            len(evidence.telemetry),
+        )
+
+    def restore(self, evidence: Evidence) -> None:
+        del evidence.policies[self.policies :]
+        del evidence.chains[self.chains :]
+        del evidence.orders[self.orders :]
+        del evidence.telemetry[self.telemetry :]
+
+
+def _name(message: Message) -> str:
+    name = message.peek("name")
+    return name if isinstance(name, str) else ""
+
+
+def _cluster_name(message: Message) -> str:
+    name = message.peek("cluster_name")
+    return name if isinstance(name, str) else ""
+
+
+def _result(run: _Run, sections: Mapping[str, object], total: int) -> Inference:
+    evidence = run.evidence
+    inbound, disagreements = inbound_policies(evidence)
+    orders, more = outbound_orders(evidence.orders)
+    for policy_key, what, variants in (*disagreements, *more):
+        run.leftovers.disagreement(str(policy_key), what, variants)
+    found = [*evidence.policies, *inbound, *orders, *_telemetry(evidence), *_idle(run)]
+    policies = _by_key(run, found)
+    policies.update((policy.key, policy) for policy in run.leftovers.policies())
+    state = LoadedState(
+        rejected=tuple(sorted(run.phases.rejected)),
+        resources=tuple(sorted(run.phases.resources)),
+        hosts=tuple(sorted(run.hosts)),
+        jwks=tuple(sorted(evidence.jwks.items())),
+        versions=tuple(sorted(run.versions)),
+        node=tuple(sorted(run.node.items())),
+    )
+    return Inference(
+        proxy=run.proxy,
+        policies=policies,
+        coverage=run.leftovers.coverage(total),
+        state=state,
+        unreferenced=frozenset(_unreferenced(run, policies)),
+        incomplete=tuple(missing for name, missing in _MISSING.items() if name not in sections),
+    )
+
+
+def _telemetry(evidence: Evidence) -> list[Policy]:
+    classes: dict[tuple[str, str], list[Any]] = {}
+    for chain in evidence.telemetry:
+        classes.setdefault((chain.direction, chain.protocol), []).append(chain)
+    return [
+        Policy(
+            key.telemetry(direction, protocol),
+            Telemetry(
+                access_logs=tuple(chain.access_logs for chain in chains),
+                tracing=(
+                    tuple(chain.tracing for chain in chains)
+                    if protocol == key.PROTOCOL_HTTP
+                    else ()
+                ),
+                metrics=tuple(item for chain in chains for item in chain.metrics or (None,)),
+            ),
+        )
+        for (direction, protocol), chains in classes.items()
+    ]
+
+
+def _idle(run: _Run) -> list[Policy]:
+    """Policies of clusters that are known, but of which a part is not in use or not there."""
+    found: list[Policy] = []
+    if run.assigned or run.phases.resources:
+        for users in run.service_names.values():
+            found.extend(
+                Policy(endpoints_key(user), Endpoints())
+                for user in users
+                if user not in run.assigned
+            )
+    return found
+
+
+def _by_key(run: _Run, found: list[Policy]) -> dict[PolicyKey, Policy]:
+    """Policies by key; where two resources say different things, one stands and it is reported."""
+    policies: dict[PolicyKey, Policy] = {}
+    for policy in found:
+        other = policies.get(policy.key)
+        if other is None:
+            policies[policy.key] = policy
+        elif other.digest != policy.digest:
+            texts = sorted(content_bytes(item.content).decode() for item in (other, policy))
+            run.leftovers.disagreement(str(policy.key), "resources", tuple(texts))
+            policies[policy.key] = min(other, policy, key=lambda item: item.digest)
+    return policies
+
+
+def _unreferenced(run: _Run, policies: Mapping[PolicyKey, Policy]) -> list[PolicyKey]:
+    """Policies of route tables and clusters that no listener leads to."""
+    evidence = run.evidence
+    reached = set(evidence.listener_clusters)
+    idle: list[PolicyKey] = []
+    for table, keys in evidence.table_policies.items():
+        if table in evidence.listener_tables:
+            reached |= evidence.table_clusters[table]
+        else:
+            idle.extend(keys)
+    for cluster in run.clusters:
+        if cluster not in reached:
+            idle.append(destination_key(cluster))
+            idle.append(endpoints_key(cluster))
+    return [policy_key for policy_key in idle if policy_key in policies]

@@ -1,0 +1,103 @@
+"""What could not be explained, as `extension` policies."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshscope.inference.reader import Reading, leaf_paths, leaves
+from meshscope.inference.result import Coverage
+from meshscope.inference.telemetry import canonical_json
+from meshscope.policy import key
+from meshscope.policy.canonical import digest_bytes
+from meshscope.policy.extension import Extension
+from meshscope.policy.policy import Policy
+
+_SHOWN_PATHS = 20
+
+
+@dataclass(slots=True)
+class _Unexplained:
+    """What is left at one place under one name.
+
+    Attributes:
+        contents: Canonical JSON of every part of it.
+        paths: Leaf paths, without indices of lists.
+        type: Envoy's message name, where there is one.
+    """
+
+    contents: list[str] = field(default_factory=list)
+    paths: set[str] = field(default_factory=set)
+    type: str = ""
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """Collects what the readings of a dump left.
+
+    Attributes:
+        unexplained_at: Number of unexplained leaves per path.
+        ignored: Number of ignored leaves per entry of the table.
+    """
+
+    unexplained_at: dict[str, int] = field(default_factory=dict)
+    ignored: dict[str, int] = field(default_factory=dict)
+    _found: dict[tuple[str, str], _Unexplained] = field(default_factory=dict)
+
+    def add(self, reading: Reading) -> None:
+        """Add what a finished reading left."""
+        for left in reading.left():
+            message = left.message
+            for name, value in left.ignored.items():
+                entry = f"{message.kind}.{name}"
+                self.ignored[entry] = self.ignored.get(entry, 0) + leaves(value)
+            if left.fields:
+                place, label = message.where()
+                path = message.path()
+                self._unexplained(place, label or path, left.fields, path, message.kind)
+        for place, name, text in reading.remarks:
+            self._at(place, name).contents.append(canonical_json([name, text]))
+
+    def whole(self, place: str, name: str, value: Any, reason: str) -> None:
+        """Add a part of the dump that could not be read at all."""
+        self._unexplained(place, name, value, place, reason)
+
+    def disagreement(self, place: str, what: str, variants: Iterable[str]) -> None:
+        """Add what things that belong to one policy do not agree on."""
+        self._at(place, f"different {what}").contents.extend(variants)
+
+    def _unexplained(self, place: str, name: str, value: Any, path: str, kind: str) -> None:
+        found = self._at(place, name)
+        found.type = found.type or kind
+        found.contents.append(canonical_json([path, value]))
+        for leaf in leaf_paths(value, path):
+            self.unexplained_at[leaf] = self.unexplained_at.get(leaf, 0) + 1
+            found.paths.add(leaf)
+
+    def _at(self, place: str, name: str) -> _Unexplained:
+        return self._found.setdefault((place, name), _Unexplained())
+
+    def coverage(self, total: int) -> Coverage:
+        """How much is explained of a dump with a total number of leaves."""
+        ignored = sum(self.ignored.values())
+        unexplained = sum(self.unexplained_at.values())
+        return Coverage(
+            total - ignored - unexplained,
+            ignored,
+            unexplained,
+            dict(sorted(self.ignored.items())),
+            dict(sorted(self.unexplained_at.items())),
+        )
+
+    def policies(self) -> list[Policy]:
+        """One policy per place and name."""
+        return [
+            Policy(
+                key.extension(place, name),
+                Extension(
+                    digest_bytes("extension", "\n".join(sorted(found.contents)).encode()),
+                    found.type,
+                    tuple(sorted(found.paths)[:_SHOWN_PATHS]),
+                ),
+            )
+            for (place, name), found in self._found.items()
+        ]

@@ -1,0 +1,34 @@
+"""Listeners: which direction each is for."""
+
+from meshscope.events.proxy import ProxyInputs
+from meshscope.inference.endpoints import socket_address
+from meshscope.inference.evidence import Evidence
+from meshscope.inference.inbound import VIRTUAL_INBOUND, InboundReader
+from meshscope.inference.outbound import OutboundReader
+from meshscope.inference.reader import Message, Unexpected
+from meshscope.inference.telemetry import identity_tags
+from meshscope.policy.inbound import SELF_ADDRESS
+
+
+def read_listener(listener: Message, proxy: ProxyInputs, evidence: Evidence) -> None:
+    """Read a listener; what it decides is added to the evidence.
+
+    Args:
+        listener: The `Listener`.
+        proxy: Who the proxy is.
+        evidence: What is found is added here.
+
+    Raises:
+        Unexpected: It has no address or no direction.
+    """
+    address, port = socket_address(listener.need("address"))
+    if address in proxy.addresses:
+        address = SELF_ADDRESS
+    identity = identity_tags(proxy)
+    if listener.constant("traffic_direction", "INBOUND"):
+        bind = "" if listener.peek("name") == VIRTUAL_INBOUND else address
+        InboundReader(evidence, identity, bind, port).read(listener)
+    elif listener.constant("traffic_direction", "OUTBOUND"):
+        OutboundReader(evidence, identity, address, port).read(listener)
+    else:
+        raise Unexpected(f"listener {address}_{port} has no direction")
