@@ -92,6 +92,7 @@ def inbound(
     shapes: Iterable[ChainShape],
     upstream: Upstream | None,
     *,
+    sniffs_http: bool = False,
     idle_timeout_ms: int | None = None,
     detection_timeout_ms: int = 0,
 ) -> Inbound:
@@ -101,6 +102,7 @@ def inbound(
         port: The port.
         shapes: Its chains.
         upstream: The cluster behind it.
+        sniffs_http: HTTP is detected although no chain of the port asks for it.
         idle_timeout_ms: Of TCP connections.
         detection_timeout_ms: How long sniffing waits; 0: for ever.
     """
@@ -115,7 +117,10 @@ def inbound(
         forwards_to=port.cluster if carries_tcp else "",
         upstream=upstream,
         idle_timeout_ms=idle_timeout_ms if carries_tcp else None,
-        detects=tuple(name for shape in chains for name in shape.detects),
+        detects=(
+            *(name for shape in chains for name in shape.detects),
+            *(("http",) if sniffs_http else ()),
+        ),
         detection_timeout_ms=detection_timeout_ms,
         services=port.services,
     )

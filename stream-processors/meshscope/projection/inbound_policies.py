@@ -65,20 +65,30 @@ class Served:
 
 
 def inbound_policies(served: Iterable[Served], workload: Workload) -> Iterator[Policy]:
-    """The policies of all ports."""
-    for port in served:
-        yield from _port_policies(port, workload)
+    """The policies of all ports.
+
+    Istio switches detection of HTTP off for each port that does not need it. It takes port 0 for
+    all others, which Envoy does not: they sniff HTTP as soon as any port needs it.
+    """
+    found = [(port, _shapes(port, workload)) for port in served]
+    any_http = any(
+        "http" in shape.detects for port, shapes in found if not port.port.bind for shape in shapes
+    )
+    for port, shapes in found:
+        yield from _port_policies(port, shapes, workload, any_http and port.port.port is None)
 
 
-def _port_policies(served: Served, workload: Workload) -> Iterator[Policy]:
+def _port_policies(
+    served: Served, shapes: tuple[ChainShape, ...], workload: Workload, sniffs_http: bool
+) -> Iterator[Policy]:
     port = served.port
-    shapes = _shapes(served, workload)
     yield Policy(
         keys.inbound(port.key),
         inbound(
             port,
             shapes,
             served.upstream,
+            sniffs_http=sniffs_http,
             idle_timeout_ms=workload.idle_timeout_ms,
             detection_timeout_ms=workload.detection_timeout_ms,
         ),
