@@ -62,7 +62,7 @@ class TestEveryFact:
     def test_golden_bytes_are_what_is_written_today(self, fact: type) -> None:
         golden = json.loads((GOLDEN / f"{fact.__name__}.json").read_text())
         value = bytes.fromhex(golden["value"])
-        if golden["schema"] != json.loads(schema_text(fact)):
+        if value[2:HEADER_BYTES] != schema_fingerprint(fact):
             pytest.skip("golden bytes of an earlier release; reading them is tested above")
         assert encode(decode(value)) == value
 

@@ -16,12 +16,19 @@ from meshscope.agent.requests import Requests
 from meshscope.agent.settings import AgentSettings
 from meshscope.agent.signs import CLUSTERS, ROUTES, STATS, Signs, read_signs, wants_dump
 from meshscope.agent.spool import Spool, SpoolError
-from meshscope.agent.state import certificates, proxy_state, unreachable
-from meshscope.events.facts import ProxyState, RejectedUpdate
+from meshscope.agent.state import (
+    certificates,
+    incomplete_lines,
+    proxy_state,
+    rejected_update,
+    unreachable,
+)
+from meshscope.events.facts import ProxyState
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.topics import SNAPSHOTS
 from meshscope.inference.config_dump import UnreadableConfigDump, read_config_dump
-from meshscope.inference.infer import Inference, infer
+from meshscope.inference.infer import infer
+from meshscope.inference.result import Inference
 from meshscope.transport.log_epoch import LogEpochReader
 
 log = logging.getLogger(__name__)
@@ -150,7 +157,7 @@ class Loop:
             inference.policies.values(),
             read_at,
             (coverage.consumed, coverage.ignored, coverage.unexplained),
-            inference.unreferenced,
+            map(str, inference.unreferenced),
         )
 
     def _state(self) -> ProxyState:
@@ -160,12 +167,9 @@ class Loop:
         loaded = self.inference.state
         return proxy_state(
             signs,
-            tuple(
-                RejectedUpdate(update.type, update.resource, update.details, update.at)
-                for update in loaded.rejected
-            ),
-            tuple(loaded.warming),
-            tuple(self.inference.incomplete),
+            tuple(map(rejected_update, loaded.rejected)),
+            loaded.warming,
+            incomplete_lines(self.inference.incomplete),
             self.certificate,
             self.error,
         )

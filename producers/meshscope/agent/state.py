@@ -1,6 +1,6 @@
 """How a proxy is, as far as its admin interface shows: pure readers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ import msgspec
 
 from meshscope.agent.signs import Signs
 from meshscope.events.facts import ProxyState, RejectedUpdate
+from meshscope.inference.result import Incomplete, Rejected
 
 
 def certificates(certs: bytes) -> tuple[int, str]:
@@ -30,6 +31,30 @@ def certificates(certs: bytes) -> tuple[int, str]:
                     names = certificate.get("subject_alt_names", [])
                     identity = next((name["uri"] for name in names if "uri" in name), "")
     return min(expiries, default=0), identity
+
+
+def rejected_update(rejected: Rejected) -> RejectedUpdate:
+    """A rejected update as the snapshot says it."""
+    return RejectedUpdate(
+        rejected.section, rejected.name, rejected.details, _milliseconds(rejected.last_attempt)
+    )
+
+
+def incomplete_lines(incomplete: Iterable[Incomplete]) -> tuple[str, ...]:
+    """What a dump lacked: one line per kind of policy that cannot be verified, `kind: reason`."""
+    return tuple(
+        f"{kind}: {lacking.reason} ({lacking.section})"
+        for lacking in incomplete
+        for kind in lacking.kinds
+    )
+
+
+def _milliseconds(time: str) -> int:
+    """Envoy's time, RFC 3339, in milliseconds; 0 where it gives none that can be read."""
+    try:
+        return int(datetime.fromisoformat(time).timestamp() * 1000)
+    except ValueError:
+        return 0
 
 
 def proxy_state(

@@ -116,7 +116,7 @@ class RejectedUpdate:
     """An update that Envoy refused and what it said.
 
     Attributes:
-        type: `listener`, `cluster`, `route`, `endpoint` or `secret`.
+        type: Section of the dump: `listeners`, `clusters`, `routes`, `endpoints`, `secrets`.
         resource: Name of the resource; empty where Envoy does not tell.
         details: Envoy's message.
         at: Time of the last attempt; 0: not told.
