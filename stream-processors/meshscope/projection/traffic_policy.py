@@ -110,9 +110,7 @@ def _hashed(consistent: Json) -> tuple[HashPolicy, ...]:
                 ttl_ms=None if ttl is None else milliseconds(ttl),
                 path=cookie.get("path", ""),
                 attributes=tuple(
-                    f"{item.get('name', '')}={item['value']}"
-                    if item.get("value")
-                    else item.get("name", "")
+                    f"{item.get('name', '')}={item.get('value', '')}"
                     for item in cookie.get("attributes") or ()
                 ),
             ),
