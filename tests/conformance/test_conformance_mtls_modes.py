@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from dumps import dump_of
 from shared_data import shared
 
 from meshscope.events.resource import Resource
+from meshscope.inference.infer import infer
+from meshscope.policy.peer_authentication import PeerAuthentication
 from meshscope.projection.age import possibly_oldest
 from meshscope.projection.inbound_chains import ChainShape, PortProtocol, chain_shapes
 from meshscope.projection.peer_authentication import MutualTls, mutual_tls, scopes
@@ -117,6 +120,23 @@ def test_modes_and_chains_of_a_listener(folder: Path) -> None:
     for port, mode in modes.items():
         shapes = chain_shapes(mode, protocol_of(chains[port]), http10=False)
         assert {sorted_protocols(shape) for shape in shapes} == chains[port], port
+
+
+@cases("filter-chains")
+def test_a_listener_is_read_as_the_modes_that_were_declared(folder: Path) -> None:
+    proxy = read(folder, "proxy.json")
+    address, namespace = proxy["ips"][0], proxy["namespace"]
+    node = {
+        "id": f"sidecar~{address}~pod.{namespace}~{namespace}.svc.cluster.local",
+        "metadata": {"NAMESPACE": namespace, "LABELS": proxy["labels"]},
+    }
+    dump = dump_of({"node": node}, {"lds": [read(folder, "virtual_inbound.json")]})
+    observed = {
+        key["port"]: policy.content.mode
+        for key, policy in infer(dump).policies.items()
+        if isinstance(policy.content, PeerAuthentication)
+    }
+    assert observed == read(folder, "expect.json")["ports"]
 
 
 def protocol_of(chains: Iterable[ChainShape]) -> PortProtocol:
