@@ -14,6 +14,7 @@ ROOT_NAMESPACE = "istio-system"
 """Istio's default; a mesh configuration found elsewhere counts if it is the only one."""
 
 DEFAULT_REVISION = "default"
+REVISION_LABEL = "istio.io/rev"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,30 @@ def control_plane(
         ),
         tuple(reader.problems),
     )
+
+
+def revisions(resources: Iterable[Resource]) -> tuple[str, ...]:
+    """The revisions of istiod for which there are settings, sorted; `default` where none are."""
+    found: set[str] = set()
+    for resource in resources:
+        if _holds_mesh_config(resource) and (
+            resource.name == "istio" or resource.name.startswith("istio-")
+        ):
+            found.add(resource.name.removeprefix("istio").removeprefix("-") or DEFAULT_REVISION)
+        elif _is_istiod(resource):
+            found.add(resource.labels.get(REVISION_LABEL, DEFAULT_REVISION))
+    return tuple(sorted(found)) or (DEFAULT_REVISION,)
+
+
+def _holds_mesh_config(resource: Resource) -> bool:
+    data = resource.body.get("data")
+    is_config_map = (resource.group, resource.kind) == ("", "ConfigMap")
+    return is_config_map and isinstance(data, dict) and "mesh" in data
+
+
+def _is_istiod(resource: Resource) -> bool:
+    is_deployment = (resource.group, resource.kind) == ("apps", "Deployment")
+    return is_deployment and resource.labels.get("app") == "istiod"
 
 
 class _Settings:
@@ -173,10 +198,7 @@ def _config_map(
 ) -> Resource | None:
     name = "istio" if revision == DEFAULT_REVISION else f"istio-{revision}"
     found = [
-        resource
-        for resource in resources
-        if (resource.group, resource.kind, resource.name) == ("", "ConfigMap", name)
-        and "mesh" in (resource.body.get("data") or {})
+        resource for resource in resources if resource.name == name and _holds_mesh_config(resource)
     ]
     return _only(found, f"ConfigMap {name}", reader)
 
@@ -187,9 +209,8 @@ def _deployment(
     found = [
         resource
         for resource in resources
-        if (resource.group, resource.kind) == ("apps", "Deployment")
-        and resource.labels.get("app") == "istiod"
-        and resource.labels.get("istio.io/rev", DEFAULT_REVISION) == revision
+        if _is_istiod(resource)
+        and resource.labels.get(REVISION_LABEL, DEFAULT_REVISION) == revision
     ]
     return _only(found, "the Deployment of istiod", reader)
 
