@@ -73,7 +73,8 @@ class InboundReader:
         chains = listener.messages("filter_chains", "FilterChain")
         matches = [chain_match(chain.message("filter_chain_match")) for chain in chains]
         ports = [self._port_of(match) for match in matches]
-        detection = inbound_detection(listener, ports, self._port)
+        taking = zip(ports, matches, strict=True)
+        detection = inbound_detection(listener, taking, None if self._bind else self._port)
         if not self._bind and "original_dst" not in {kind for kind, _ in detection.disabled}:
             listener.remark("listener_filters", "no filter finds the original destination")
         refused = False

@@ -1,10 +1,12 @@
 """Listener filters: what is sniffed of a connection before a filter chain is chosen."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from meshscope.inference.reader import Message
+from meshscope.policy.key import ANY_PORT
+from meshscope.policy.outbound_listener import ChainMatch
 
 Detects = Literal["http", "tls", "original_dst", "proxy_protocol"]
 Disabled = Callable[[int], bool]
@@ -29,6 +31,9 @@ _FILTERS: Final[dict[str, tuple[str, Detects]]] = {
     ),
 }
 _NO_PORT: Final = 0
+"""No connection goes to it, so that it does not matter what a predicate says of it."""
+
+_OTHER_PORT: Final = -1
 """Stands for every port that no predicate names."""
 
 
@@ -63,8 +68,8 @@ class Detection:
     disabled: tuple[tuple[Detects, Disabled], ...]
 
     def on(self, port: str) -> tuple[Detects, ...]:
-        """What is detected on a port; `*`: on those that nothing names."""
-        number = int(port) if port.isdecimal() else _NO_PORT
+        """What is detected on a port; `*`: on those without chains of their own."""
+        number = int(port) if port.isdecimal() else _OTHER_PORT
         return tuple(
             detects
             for detects, disabled in self.disabled
@@ -72,18 +77,22 @@ class Detection:
         )
 
 
-def inbound_detection(listener: Message, ports: Iterable[str], own_port: int) -> Detection:
+def inbound_detection(
+    listener: Message, matches: Iterable[tuple[str, ChainMatch]], own_port: int | None
+) -> Detection:
     """The filters of an inbound listener.
 
-    A predicate is left if it makes a difference between ports that have no chains of their own, or
-    does not switch its filter off for the listener's own port, where nothing is detected.
+    Istio switches a filter off on the ports that do not need it, and on the listener's own port.
+    A predicate that does anything else is left.
 
     Args:
         listener: The listener.
-        ports: Ports that have filter chains, and `*`.
-        own_port: Port of the listener.
+        matches: Its filter chains: port or `*`, and which connections they take.
+        own_port: Port of a listener that serves the ports of others; None: it serves its own.
     """
-    named = {int(port) for port in ports if port.isdecimal()}
+    needed: dict[str, frozenset[str]] = {}
+    for port, match in matches:
+        needed[port] = needed.get(port, frozenset()) | _needs(match)
     found: list[tuple[Detects, Disabled]] = []
     for item in listener.messages("listener_filters", "ListenerFilter"):
         detects = _detects(item)
@@ -91,16 +100,41 @@ def inbound_detection(listener: Message, ports: Iterable[str], own_port: int) ->
             continue
         predicate = item.peek("filter_disabled")
         disabled = _predicate(predicate)
-        edges = set(_edges(predicate))
-        others = {edge + step for edge in edges for step in (-1, 0)} - named - {own_port}
-        if disabled is None or any(disabled(port) != disabled(_NO_PORT) for port in others):
-            disabled = _never
-        else:
-            if predicate is not None and not disabled(own_port):
-                item.remark("filter_disabled", f"{detects} is detected on port {own_port}")
+        if disabled is not None and (
+            predicate is None or _as_istio(detects, disabled, _edges(predicate), needed, own_port)
+        ):
             item.json("filter_disabled")
-        found.append((detects, disabled))
+        found.append((detects, disabled or _never))
     return Detection(tuple(found))
+
+
+def _needs(match: ChainMatch) -> frozenset[str]:
+    if match.transport_protocol == "tls":
+        return frozenset(("tls",))
+    return frozenset(("http",)) if match.application_protocols else frozenset()
+
+
+def _as_istio(
+    detects: Detects,
+    disabled: Disabled,
+    edges: Iterable[int],
+    needed: Mapping[str, frozenset[str]],
+    own_port: int | None,
+) -> bool:
+    """Whether a predicate switches a filter off exactly where it is not needed.
+
+    Istio writes port 0 for the ports without chains of their own. No connection has that port, so
+    the filter stays on for them.
+    """
+    ports = {_NO_PORT if port == ANY_PORT else int(port): needs for port, needs in needed.items()}
+    beside = {edge + step for edge in edges for step in (-1, 0)} - ports.keys() - {own_port}
+    named = ports.keys() - {_NO_PORT, own_port}
+    return (
+        (own_port is None or disabled(own_port))
+        and all(disabled(port) == (detects not in ports[port]) for port in named)
+        and all(disabled(port) == disabled(_OTHER_PORT) for port in beside if port > _NO_PORT)
+        and not (disabled(_OTHER_PORT) and detects in ports.get(_NO_PORT, ()))
+    )
 
 
 def _never(_: int) -> bool:
