@@ -54,6 +54,13 @@ class TestSigns:
         assert signs.connected is True
         assert (signs.live, signs.warming, signs.draining) == ("LIVE", 0, 1)
 
+    @pytest.mark.parametrize(("requests", "connected"), [(b"1", True), (b"0", False)])
+    def test_a_stock_sidecar_shows_its_connection_as_a_request(
+        self, requests: bytes, connected: bool
+    ) -> None:
+        stats = b"cluster.xds-grpc.upstream_rq_active: " + requests
+        assert read_signs(stats, b"{}", clusters()).connected is connected
+
     def test_what_is_not_told_is_not_known(self) -> None:
         assert read_signs(b"server.state: 2\n", b"{}", clusters()).connected is None
 

@@ -17,7 +17,7 @@ import msgspec
 
 STATS: Final = (
     "/stats?filter=^(cluster_manager\\.cds\\.|listener_manager\\.lds\\.|control_plane\\."
-    "|cluster_manager\\.warming_clusters$|listener_manager\\.total_(listeners|filter_chains)_"
+    "|cluster\\.xds-grpc\\.upstream_rq_active$|cluster_manager\\.warming_clusters$|listener_manager\\.total_(listeners|filter_chains)_"
     "|server\\.state$)"
 )
 ROUTES: Final = (
@@ -74,7 +74,11 @@ def read_signs(stats: bytes, routes: bytes, clusters: bytes) -> Signs:
     def number(name: str) -> int:
         return int(values.get(name, "0"))
 
-    connected = values.get("control_plane.connected_state")
+    # A stock Istio sidecar keeps no `control_plane.*`; there the discovery stream shows as the one
+    # active request of its cluster.
+    connected = values.get("control_plane.connected_state") or values.get(
+        "cluster.xds-grpc.upstream_rq_active"
+    )
     names = {"cds": "cluster_manager.cds", "lds": "listener_manager.lds"}
     return Signs(
         versions={
@@ -83,7 +87,7 @@ def read_signs(stats: bytes, routes: bytes, clusters: bytes) -> Signs:
             if f"{name}.version_text" in values
         },
         rejected={short: number(f"{name}.update_rejected") for short, name in names.items()},
-        connected=None if connected is None else connected == "1",
+        connected=None if connected is None else connected != "0",
         live=SERVER_STATES.get(number("server.state"), "UNKNOWN"),
         warming=number("cluster_manager.warming_clusters")
         + number("listener_manager.total_listeners_warming"),
