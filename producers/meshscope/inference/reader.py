@@ -370,18 +370,15 @@ def duration_ms(text: str) -> int | None:
 
 def leaves(value: object) -> int:
     """Number of leaves of parsed JSON: scalars, and objects and lists without content."""
-    if type(value) is dict:
-        items: Any = value.values()
-    elif type(value) is list:
-        items = value
-    else:
-        return 1
-    if not items:
-        return 1
-    count = 0
-    for item in items:
-        kind = type(item)
-        count += leaves(item) if kind is dict or kind is list else 1
+    count = 1
+    containers: list[Any] = [value]
+    while containers:
+        container = containers.pop()
+        kind = type(container)
+        items = container.values() if kind is dict else container if kind is list else ()
+        if items:
+            count += len(items) - 1
+            containers.extend(item for item in items if type(item) is dict or type(item) is list)
     return count
 
 

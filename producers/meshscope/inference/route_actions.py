@@ -43,20 +43,25 @@ _REDIRECT_CODES: Final = {
     "PERMANENT_REDIRECT": 308,
 }
 _PRIORITIES: Final[dict[str, Literal["default", "high"]]] = {"DEFAULT": "default", "HIGH": "high"}
+_CHOSEN_OTHERWISE: Final = frozenset(
+    ("cluster_header", "cluster_specifier_plugin", "inline_cluster_specifier_plugin")
+)
 _DEFAULT_TIMEOUT_MS: Final = 15_000
 
 
 def forward(action: Message, clusters: set[str]) -> Forward | None:
     """A `RouteAction`; None if its destination is chosen in a way that is not modelled.
 
+    A route may name no destination at all; Envoy then has nowhere to send the request.
+
     Args:
         action: The message.
         clusters: The clusters that it names are added here.
     """
-    to = _targets(action)
-    if not to:
+    if action.rest.keys() & _CHOSEN_OTHERWISE:
         action.unread()
         return None
+    to = _targets(action)
     mirrors = tuple(_mirror(item, clusters) for item in action.messages("request_mirror_policies"))
     clusters.update(name for name, _ in to)
     timeout = action.milliseconds("timeout")

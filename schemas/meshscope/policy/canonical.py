@@ -33,7 +33,10 @@ def digest_bytes(domain: str, data: bytes) -> str:
 
 def as_set(items: Iterable[T]) -> tuple[T, ...]:
     """Items whose order means nothing: sorted by their canonical bytes, each once."""
-    unique = {content_bytes(item): item for item in items}
+    found = tuple(items)
+    if len(found) < 2:
+        return found
+    unique = {content_bytes(item): item for item in found}
     return tuple(unique[data] for data in sorted(unique))
 
 
