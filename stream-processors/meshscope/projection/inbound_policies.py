@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from meshscope.policy import key as keys
 from meshscope.policy.authorization import Authorization
 from meshscope.policy.inbound import Upstream
-from meshscope.policy.peer_authentication import ServerTls
 from meshscope.policy.policy import Policy
 from meshscope.policy.request_authentication import RequestAuthentication
 from meshscope.policy.source import ResourceRef
@@ -57,11 +56,10 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A port with the cluster behind it, and TLS of its own where a Sidecar gives it one."""
+    """A port with the cluster behind it."""
 
     port: InboundPort
     upstream: Upstream | None
-    tls: ServerTls | None = None
 
 
 def inbound_policies(served: Iterable[Served], workload: Workload) -> Iterator[Policy]:
@@ -96,7 +94,7 @@ def _port_policies(
     )
     yield Policy(
         keys.peer_authentication(port.key),
-        peer_authentication(shapes, workload.tls, custom=served.tls),
+        peer_authentication(shapes, workload.tls),
         workload.mutual_tls.sources,
     )
     for transport, protocol in dict.fromkeys((s.transport, s.protocol) for s in shapes):
@@ -110,8 +108,6 @@ def _port_policies(
 def _shapes(served: Served, workload: Workload) -> tuple[ChainShape, ...]:
     port = served.port
     mode = workload.mutual_tls.mode if port.port is None else workload.mutual_tls.of_port(port.port)
-    if served.tls is not None and mode == "DISABLE" and port.protocol_class != "auto":
-        return (ChainShape("tls", port.protocol_class, terminates=True),)
     return chain_shapes(mode, port.protocol_class, http10=workload.http.http10)
 
 

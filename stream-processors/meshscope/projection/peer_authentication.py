@@ -152,17 +152,15 @@ class MeshTls:
         )
 
 
-def peer_authentication(
-    shapes: Iterable[ChainShape], tls: MeshTls, *, custom: ServerTls | None = None
-) -> PeerAuthentication:
-    """What a port with these chains accepts; `custom` TLS stands in for that of the mesh."""
+def peer_authentication(shapes: Iterable[ChainShape], tls: MeshTls) -> PeerAuthentication:
+    """What a port with these chains accepts."""
     return PeerAuthentication(
         tuple(
             AcceptedChain(
                 shape.transport_protocol,
                 shape.application_protocols,
                 shape.protocol,
-                (custom or tls.context(shape.protocol)) if shape.terminates else None,
+                tls.context(shape.protocol) if shape.terminates else None,
             )
             for shape in shapes
         )

@@ -1,7 +1,7 @@
 """Kind `telemetry`: what a workload logs, traces and measures, per direction and protocol."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshscope.events.resource import Resource
@@ -11,7 +11,7 @@ from meshscope.policy.source import ResourceRef
 from meshscope.policy.telemetry import AccessLog, Metrics, Telemetry, Tracing
 from meshscope.projection.telemetry_logging import access_logs
 from meshscope.projection.telemetry_metrics import metrics_filters
-from meshscope.projection.telemetry_providers import Direction
+from meshscope.projection.telemetry_providers import Direction, UnmodelledProviderError
 from meshscope.projection.telemetry_tracing import tracing
 
 
@@ -25,6 +25,7 @@ class Reporting:
         tracing: Of HTTP chains; None: nothing is traced.
         metrics: One per filter; empty: nothing is measured.
         sources: Telemetry resources in force.
+        unmodelled: Why logs or tracing are not told; empty: they are.
     """
 
     direction: Direction
@@ -33,6 +34,7 @@ class Reporting:
     tracing: Tracing | None = None
     metrics: tuple[Metrics, ...] = ()
     sources: tuple[ResourceRef, ...] = ()
+    unmodelled: str = ""
 
 
 def reporting(
@@ -51,21 +53,22 @@ def reporting(
         proxy_config: ProxyConfig of the proxy.
         direction: Of the chains.
         sampling_percent: istiod's `PILOT_TRACE_SAMPLING`.
-
-    Raises:
-        UnmodelledProviderError: A provider is in use whose configuration is not modelled.
     """
     found = tuple(resources)
     specs = [resource.spec for resource in found]
-    logs, listener_logs = access_logs(specs, mesh_config, direction)
-    return Reporting(
+    reports = Reporting(
         direction,
-        logs,
-        listener_logs,
-        tracing(specs, mesh_config, proxy_config, direction, sampling_percent=sampling_percent),
-        metrics_filters(specs, mesh_config, direction),
-        tuple(resource.ref for resource in found),
+        metrics=metrics_filters(specs, mesh_config, direction),
+        sources=tuple(resource.ref for resource in found),
     )
+    try:
+        logs, listener_logs = access_logs(specs, mesh_config, direction)
+        traced = tracing(
+            specs, mesh_config, proxy_config, direction, sampling_percent=sampling_percent
+        )
+    except UnmodelledProviderError as error:
+        return replace(reports, unmodelled=str(error))
+    return replace(reports, logs=logs, listener_logs=listener_logs, tracing=traced)
 
 
 def telemetry_policies(
