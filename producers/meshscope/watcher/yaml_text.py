@@ -34,6 +34,10 @@ _STANDARD_TAG = "tag:yaml.org,2002:"
 _KEY_IS_NO_TEXT = (
     "a key is itself a mapping or list, as in `{{ … }}`: if this is a template, render it first"
 )
+# Every escape is matched, so that a backslash that is escaped itself begins none.
+_SURROGATES = re.compile(
+    r"\\(?:u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|.)", re.IGNORECASE | re.DOTALL
+)
 _BOUNDARY = re.compile(r"(?:---|\.\.\.)(?:\s|$)")
 
 
@@ -97,16 +101,23 @@ class _Refused(Exception):
 def documents(text: str) -> Iterator[Document]:
     """Read every document of a text; one that is broken does not stop the others.
 
-    JSON is read as well: it is YAML but for tabs between its tokens.
+    JSON is read as well: it is YAML but for tabs between its tokens, and for characters that are
+    escaped as two surrogates.
     """
     index = 0
     for first_line, chunk in _chunks(text):
         if not _has_content(chunk):
             continue
         index += 1
-        if chunk.lstrip()[:1] in ("{", "["):
-            chunk = chunk.replace("\t", " ")
+        if chunk.removeprefix("---").lstrip()[:1] in ("{", "["):
+            chunk = _SURROGATES.sub(_unescape, chunk.replace("\t", " "))
         yield _read(index, first_line, chunk)
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    if escape[1] is None:
+        return escape[0]
+    return bytes.fromhex(escape[1] + escape[2]).decode("utf-16-be")
 
 
 def _chunks(text: str) -> Iterator[tuple[int, str]]:
