@@ -161,13 +161,7 @@ class StreamWorker:
     def _agent(
         self, name: str, topics: tuple[Topic, ...], handle: Callable[[Any], Awaitable[None]]
     ) -> None:
-        channel = self.app.topic(
-            *(topic.name for topic in topics),
-            key_type=bytes,
-            value_type=bytes,
-            key_serializer="raw",
-            value_serializer="raw",
-        )
+        channel = self.app.topic(*(topic.name for topic in topics), schema=_raw())
 
         async def consume(stream: Any) -> None:
             async for event in stream.events():
@@ -287,10 +281,9 @@ class StreamWorker:
     def _table(self, name: str, recovered: Callable[[], Awaitable[None]]) -> Any:
         return self.app.Table(
             name,
+            # These types, and only these, make a table keep raw bytes.
             key_type=bytes,
             value_type=bytes,
-            key_serializer="raw",
-            value_serializer="raw",
             partitions=SNAPSHOTS.partitions,
             on_recover=recovered,
         )
@@ -334,9 +327,18 @@ def _faust_app(settings: WorkerSettings) -> Any:
     )
 
 
+def _raw() -> Any:
+    # Faust would drop, or die of, what its own codecs cannot decode.
+    return faust.Schema(
+        key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+
+
 def _key(message: Any) -> str:
+    if message.key is None:
+        raise PoisonValue("a record without a key")
     try:
-        return str((message.key or b"").decode())
+        return str(message.key.decode())
     except UnicodeDecodeError as error:
         raise PoisonValue(f"a key that is no UTF-8: {message.key!r}") from error
 

@@ -69,9 +69,11 @@ class Outlet:
             error=str(error),
             now_ms=now_ms,
         )
-        await self._have(
-            [await self._send(DEAD_LETTER.name, message.key, message.value, None, headers)]
-        )
+        value = message.value
+        if message.key is None and value is None:
+            # The producer refuses to write a record of nothing at all.
+            value = b""
+        await self._have([await self._send(DEAD_LETTER.name, message.key, value, None, headers)])
 
     async def _have(self, pending: Iterable[Awaitable[Any]]) -> None:
         await asyncio.wait_for(asyncio.gather(*pending), DEADLINE_SECONDS)
