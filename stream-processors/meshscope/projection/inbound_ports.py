@@ -29,7 +29,7 @@ _INGRESS_PROTOCOLS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ServiceTarget:
     """A port of a service that the workload serves.
 
     Attributes:
@@ -70,7 +70,7 @@ class PortPlan:
     """
 
     port: InboundPort
-    owner: Target | None
+    owner: ServiceTarget | None
     policy_port: int
     address: str = ""
     pool: Mapping[str, Any] | None = None
@@ -78,7 +78,7 @@ class PortPlan:
 
 
 def service_ports(
-    targets: Iterable[Target],
+    targets: Iterable[ServiceTarget],
     *,
     forward_to_loopback: bool = False,
     labelled: bool = True,
@@ -92,7 +92,7 @@ def service_ports(
         labelled: Clusters name their services (`PILOT_ENABLE_TELEMETRY_LABEL`).
         reserved: Ports of the proxy itself, which no service can have.
     """
-    by_port: dict[int, list[Target]] = {}
+    by_port: dict[int, list[ServiceTarget]] = {}
     for target in targets:
         if target.protocol != "udp" and target.target_port not in reserved:
             by_port.setdefault(target.target_port, []).append(target)
@@ -115,7 +115,7 @@ def service_ports(
     )
 
 
-def _services(found: Sequence[Target]) -> tuple[Service, ...]:
+def _services(found: Sequence[ServiceTarget]) -> tuple[Service, ...]:
     if found[0].external:
         return ()
     return tuple(target.service for target in found if target.port == found[0].port)
@@ -124,7 +124,7 @@ def _services(found: Sequence[Target]) -> tuple[Service, ...]:
 def ingress_ports(
     sidecar: ResourceRef,
     spec: Mapping[str, Any],
-    targets: Sequence[Target],
+    targets: Sequence[ServiceTarget],
     *,
     interception: Interception,
     addresses: Collection[str],
