@@ -17,7 +17,6 @@ from meshscope.projection.destinations import (
     Backend,
     Client,
     destination,
-    destinations,
     named_destinations,
 )
 from meshscope.projection.traffic_policy import effective, hash_policy
@@ -284,13 +283,6 @@ def test_warm_up() -> None:
     balancing = found.load_balancing
     assert (balancing.policy, balancing.slow_start_ms) == ("round_robin", 60_000)
     assert (balancing.slow_start_aggression, balancing.slow_start_min_weight_percent) == ("1", 10)
-
-
-def test_clusters_of_a_port_are_its_subsets_and_the_whole() -> None:
-    found = dict(destinations(BOOKS, rule(None, {"v1": None, "v2": None}), CLIENT))
-    assert list(found) == ["", "v1", "v2"]
-    assert found["v1"].key["subset"] == "v1"
-    assert found[""].sources == (ResourceRef("DestinationRule", "shop", "books"),)
 
 
 def test_clusters_that_stand_for_no_service() -> None:

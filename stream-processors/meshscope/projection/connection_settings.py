@@ -43,15 +43,12 @@ class MeshDefaults:
         keepalive: `tcpKeepalive`.
         h2_upgrade: `h2UpgradePolicy` is `UPGRADE`.
         track_remaining: istiod lets Envoy count what remains of limits.
-        spares_unready: Unready endpoints are sent to clients, marked as such, so that clients must
-            never fall back on them (panic threshold 0).
     """
 
     connect_timeout_ms: int = 10_000
     keepalive: Mapping[str, Any] = field(default_factory=dict, hash=False)
     h2_upgrade: bool = False
     track_remaining: bool = False
-    spares_unready: bool = True
 
 
 def upstream_protocol(port_protocol: str, pool: Json | None, mesh: MeshDefaults) -> Protocol:

@@ -8,7 +8,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/destination-rul
 https://istio.io/latest/docs/reference/config/networking/service-entry/.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -233,16 +233,6 @@ def _server(backend: Backend, rule: MergedRule | None, subset: str) -> Server:
         declared=backend.declared,
         disabled=backend.disabled or (unchosen and not backend.all_sidecars),
     )
-
-
-def destinations(
-    backend: Backend, rule: MergedRule | None, client: Client
-) -> Iterator[tuple[str, Policy]]:
-    """The policies toward a port: of the whole service and of every subset, by subset."""
-    sources = () if rule is None else rule.refs[:1]
-    for subset in ("", *(rule.subsets if rule is not None else ())):
-        policy_key = key.destination(backend.host, backend.port, subset)
-        yield subset, Policy(policy_key, destination(backend, rule, subset, client), sources)
 
 
 def named_destinations(client: Client) -> tuple[Policy, ...]:
