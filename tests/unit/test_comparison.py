@@ -328,7 +328,12 @@ def test_matches_in_words() -> None:
         sources=((Condition("principal", values=equals(principal)),),),
         operations=((Condition("header", ":method", equals("GET")),),),
     )
-    assert render(access) == f"shop/a rule 1: from principals {principal} to methods GET"
+    name = principal.removeprefix("spiffe://")
+    assert render(access) == f"shop/a rule 1: from principals {name} to methods GET"
+    elsewhere = Condition("principal", values=(StringMatch("regex", ".*/ns/a/.*"),), negated=True)
+    claim = Condition("metadata", "envoy.filters.http.jwt_authn/payload/iss", equals("me"))
+    assert render(elsewhere) == "namespaces not a"
+    assert render(claim) == "claim iss me"
     assert render(Rule("shop/a", 0)) == "shop/a rule 0: everything"
     retry = Retry(("connect-failure",), attempts=2, per_try_timeout_ms=300)
     assert render(retry) == "on=connect-failure attempts=2 per_try_timeout=300ms"
@@ -362,8 +367,9 @@ def deny(*rules: Rule) -> Authorization:
 @pytest.mark.parametrize(
     ("expected", "observed", "effect", "word"),
     [
-        (allow(rule("/a")), Authorization(), "exposes", ""),
+        (allow(rule("/a")), Authorization(), "exposes", "allow: no such filter"),
         (Authorization(), allow(rule("/a")), "blocks", ""),
+        (Authorization(), allow(), "blocks", "allow: no rules"),
         (allow(rule("/a"), rule("/b", index=1)), allow(rule("/a")), "blocks", "not there"),
         (allow(rule("/a")), allow(rule("/a"), rule("/b", index=1)), "exposes", "rule 1"),
         (deny(rule("/a"), rule("/b", index=1)), deny(rule("/a")), "exposes", "not there"),

@@ -94,8 +94,10 @@ class Watcher:
     def _take(self, event: Listed | Changed) -> None:
         before = self._declaration or Declaration()
         self._declaration = declare(before, event, self.scope, self.now_ms())
+        # The source has told of its own problems.
+        known = {*before.problems, *map(str, event.problems)}
         for problem in self._declaration.problems:
-            if problem not in before.problems:
+            if problem not in known:
                 log.error("not published: %s", problem)
         self._woken.set()
 

@@ -1,5 +1,6 @@
 """Values of the vocabulary in the words of Istio's resources."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Final
@@ -33,6 +34,11 @@ LONGEST: Final = 300
 """Characters of one value; longer ones are cut, with their number of characters."""
 
 
+_RULE_SETS: Final = frozenset({"audit", "deny", "allow", "dry_run_deny", "dry_run_allow"})
+_CLAIM: Final = "envoy.filters.http.jwt_authn/payload/"
+_NAMESPACE: Final = re.compile(r"\.\*/ns/([^/]+)/\.\*")
+
+
 def duration(milliseconds: int) -> str:
     """A duration as Istio writes it: `5s`, `250ms`, `1h30m`, or `0s`."""
     if milliseconds % 1000:
@@ -54,8 +60,10 @@ def render(value: object, field: str = "") -> str:
 
 
 def _render(value: Any, field: str = "") -> str:
-    if value is None or value == ():
-        return NOTHING
+    if value is None:
+        return "no such filter" if field in _RULE_SETS else NOTHING
+    if value == ():
+        return "no rules" if field in _RULE_SETS else NOTHING
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -213,7 +221,6 @@ def _mirror(mirror: Mirror) -> str:
 
 
 _CONDITION_WORDS: Final = {
-    "principal": "principals",
     "direct_remote_ip": "ipBlocks",
     "remote_ip": "remoteIpBlocks",
     "source_ip": "source IP",
@@ -239,11 +246,27 @@ def _condition(condition: Condition) -> str:
             condition.name, f"header {condition.name}"
         )
     elif condition.attribute == "metadata":
-        name = f"metadata {condition.name}"
+        is_claim = condition.name.startswith(_CLAIM)
+        name = f"claim {condition.name.removeprefix(_CLAIM)}" if is_claim else condition.name
+    elif condition.attribute == "principal":
+        return _principals(condition)
     else:
         name = _CONDITION_WORDS[condition.attribute]
     negation = "not " if condition.negated else ""
     return f"{name} {negation}{_any_of(condition.values)}"
+
+
+def _principals(condition: Condition) -> str:
+    """Principals, or namespaces, which Envoy knows as a pattern of principals only."""
+    negation = "not " if condition.negated else ""
+    matches = [
+        _NAMESPACE.fullmatch(value.value) if value.type == "regex" else None
+        for value in condition.values
+    ]
+    namespaces = [match[1] for match in matches if match]
+    if condition.values and len(namespaces) == len(condition.values):
+        return f"namespaces {negation}{' or '.join(namespaces)}"
+    return f"principals {negation}{_any_of(condition.values)}".replace("spiffe://", "")
 
 
 def _alternatives(alternatives: tuple[Alternative, ...]) -> str:
