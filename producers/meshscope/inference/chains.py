@@ -79,10 +79,9 @@ def _networks(message: Message, name: str) -> tuple[str, ...]:
 
 def terminated_tls(chain: Message) -> ServerTls | None:
     """The TLS that a chain terminates; None: none."""
-    socket = chain.message("transport_socket")
+    socket = chain.message("transport_socket", "TransportSocket")
     if socket is None:
         return None
-    socket.constant("name", "envoy.transport_sockets.tls")
     found = socket.any("typed_config")
     if found is None or found[0] != DOWNSTREAM_TLS:
         if found is not None:

@@ -176,7 +176,7 @@ class ClusterReader:
         matches = self._cluster.peek("transport_socket_matches")
         if matches:
             return self._matched_sockets()
-        socket = self._cluster.message("transport_socket")
+        socket = self._cluster.message("transport_socket", "TransportSocket")
         if socket is None:
             return "", "never", None
         proxy_protocol, tls = self._socket(socket)
@@ -192,15 +192,14 @@ class ClusterReader:
         mutual, other = matches
         mutual.constant("match", {"tlsMode": "istio"})
         other.require("match", {})
-        proxy_protocol, tls = self._socket(mutual.need("transport_socket"))
-        plain_protocol, plain = self._socket(other.need("transport_socket"))
+        proxy_protocol, tls = self._socket(mutual.need("transport_socket", "TransportSocket"))
+        plain_protocol, plain = self._socket(other.need("transport_socket", "TransportSocket"))
         if tls is None or plain is not None or plain_protocol != proxy_protocol:
             cluster.remark("transport_socket_matches", f"{tls} and {plain}, {plain_protocol}")
         return proxy_protocol, "auto", tls
 
     def _socket(self, socket: Message) -> tuple[str, ClientTls | None]:
         """PROXY protocol version and TLS of a transport socket."""
-        socket.string("name")
         found = socket.any("typed_config")
         if found is None:
             return "", None
@@ -210,7 +209,7 @@ class ClusterReader:
         if kind == PROXY_PROTOCOL:
             settings = config.message("config")
             version = "v1" if settings is None else settings.word("version", _PROXY_PROTOCOLS, "v1")
-            inner = config.message("transport_socket")
+            inner = config.message("transport_socket", "TransportSocket")
             return version, None if inner is None else self._socket(inner)[1]
         if kind != UPSTREAM_TLS:
             config.unread()

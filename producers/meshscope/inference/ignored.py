@@ -10,6 +10,7 @@ _STATISTICS: Final = "Only names statistics; no connection or request is treated
 _OWN: Final = (
     "The sidecar agent's own: taken from its bootstrap file at start, not from the control plane."
 )
+_BY_TYPE: Final = "Envoy finds the extension by the type of its configuration, which is read."
 _REFUSED: Final = (
     "Logs and counts what is refused on the listener's own port; the refusal itself is read."
 )
@@ -84,6 +85,10 @@ IGNORED: Final[dict[tuple[str, str], str]] = {
     ),
     ("VirtualHost of the workload", "name"): _STATISTICS,
     ("RegexMatcher", "google_re2"): "There is only one regex engine.",
+    ("AccessLog", "name"): _BY_TYPE,
+    ("ListenerFilter", "name"): _BY_TYPE,
+    ("TransportSocket", "name"): _BY_TYPE,
+    ("TypedExtensionConfig", "name"): _BY_TYPE,
     ("Cluster", "alt_stat_name"): _STATISTICS,
     ("Cluster", "cleanup_interval"): (
         "How long an unused original destination is remembered; the next connection finds it again."

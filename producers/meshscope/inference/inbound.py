@@ -253,6 +253,8 @@ def _class_policies(
                 )
             )
         for policy_key, contents in found:
+            if not contents:
+                continue
             variants = _variants(contents)
             if len(variants) > 1:
                 _disagree(disagreements, policy_key, "chains", variants)

@@ -20,7 +20,7 @@ from meshscope.inference.leftovers import Leftovers
 from meshscope.inference.listeners import read_listener
 from meshscope.inference.names import INBOUND_PASSTHROUGH, destination_key, endpoints_key, target
 from meshscope.inference.proxy import UNKNOWN, read_node
-from meshscope.inference.reader import Message, Reading, Unexpected, leaves
+from meshscope.inference.reader import ANY_PREFIX, Message, Reading, Unexpected, leaves
 from meshscope.inference.result import (
     Hosts,
     Incomplete,
@@ -278,7 +278,7 @@ _SECTIONS: Final[dict[str, Callable[[_Run, Message], None]]] = {
 
 def _resource(run: _Run, resource: Message, kind: str, read: Callable[[Message], object]) -> None:
     """Read one resource; if it makes no sense it is left as a whole, and the others go on."""
-    resource.string("@type")
+    resource.require("@type", ANY_PREFIX + _TYPES[kind])
     resource.kind = kind
     resource.label = ""
     before = _Mark.of(run.evidence)
@@ -290,6 +290,14 @@ def _resource(run: _Run, resource: Message, kind: str, read: Callable[[Message],
         resource.place = resource.place or kind
         resource.label = f"{kind} {_name(resource) or _cluster_name(resource)}"
         resource.remark("unreadable", str(error))
+
+
+_TYPES: Final = {
+    "Cluster": "envoy.config.cluster.v3.Cluster",
+    "ClusterLoadAssignment": "envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "Listener": "envoy.config.listener.v3.Listener",
+    "RouteConfiguration": "envoy.config.route.v3.RouteConfiguration",
+}
 
 
 @dataclass(frozen=True, slots=True)

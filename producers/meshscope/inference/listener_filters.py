@@ -12,23 +12,11 @@ Detects = Literal["http", "tls", "original_dst", "proxy_protocol"]
 Disabled = Callable[[int], bool]
 
 _EXTENSIONS: Final = "envoy.extensions.filters.listener."
-_FILTERS: Final[dict[str, tuple[str, Detects]]] = {
-    f"{_EXTENSIONS}http_inspector.v3.HttpInspector": (
-        "envoy.filters.listener.http_inspector",
-        "http",
-    ),
-    f"{_EXTENSIONS}tls_inspector.v3.TlsInspector": (
-        "envoy.filters.listener.tls_inspector",
-        "tls",
-    ),
-    f"{_EXTENSIONS}original_dst.v3.OriginalDst": (
-        "envoy.filters.listener.original_dst",
-        "original_dst",
-    ),
-    f"{_EXTENSIONS}proxy_protocol.v3.ProxyProtocol": (
-        "envoy.filters.listener.proxy_protocol",
-        "proxy_protocol",
-    ),
+_FILTERS: Final[dict[str, Detects]] = {
+    f"{_EXTENSIONS}http_inspector.v3.HttpInspector": "http",
+    f"{_EXTENSIONS}tls_inspector.v3.TlsInspector": "tls",
+    f"{_EXTENSIONS}original_dst.v3.OriginalDst": "original_dst",
+    f"{_EXTENSIONS}proxy_protocol.v3.ProxyProtocol": "proxy_protocol",
 }
 _NO_PORT: Final = 0
 """No connection goes to it, so that it does not matter what a predicate says of it."""
@@ -53,8 +41,7 @@ def _detects(item: Message) -> Detects | None:
     if entry is None:
         item.unread()
         return None
-    item.constant("name", entry[0])
-    return entry[1]
+    return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +114,7 @@ def _as_istio(
     the filter stays on for them.
     """
     ports = {_NO_PORT if port == ANY_PORT else int(port): needs for port, needs in needed.items()}
-    beside = {edge + step for edge in edges for step in (-1, 0)} - ports.keys() - {own_port}
+    beside = {edge + step for edge in edges for step in (-1, 0, 1)} - ports.keys() - {own_port}
     named = ports.keys() - {_NO_PORT, own_port}
     return (
         (own_port is None or disabled(own_port))
@@ -176,8 +163,9 @@ def _edges(value: Any) -> Iterable[int]:
     """The ports at which a predicate may change."""
     if isinstance(value, dict):
         for name, item in value.items():
-            if name in ("start", "end") and type(item) is int:
-                yield item
+            if name == "destination_port_range":
+                yield item.get("start", 0)
+                yield item.get("end", 0)
             else:
                 yield from _edges(item)
     elif isinstance(value, list):

@@ -23,7 +23,7 @@ def read_node(node: Message, state: dict[str, str]) -> ProxyInputs:
         node: The `Node` of the bootstrap; its id is `type~address~pod.namespace~domain`.
         state: What Envoy says of itself is added here.
     """
-    kind, address, proxy, domain = (*node.string("id").split("~"), "", "", "", "")[:4]
+    kind, address, proxy, domain = (*node.string("id").split("~", 3), "", "", "")[:4]
     metadata: Mapping[str, Any] = node.json("metadata") or {}
     locality = node.message("locality")
     state["node type"] = kind

@@ -100,7 +100,7 @@ class Message:
         label: How they are called; empty: as its parent's, else by their path.
     """
 
-    __slots__ = ("_parent", "_raw", "kind", "label", "name", "place", "reading", "rest")
+    __slots__ = ("_parent", "kind", "label", "name", "place", "raw", "reading", "rest")
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Message:
         name: str,
     ) -> None:
         self.reading = reading
-        self._raw = value
+        self.raw = value
         self.rest = value.copy()
         self.kind = kind
         self._parent = parent
@@ -144,7 +144,7 @@ class Message:
 
     def unread(self) -> None:
         """Take back all that was read in this message and below it, so that all of it is left."""
-        self.rest = self._raw.copy()
+        self.rest = self.raw.copy()
         opened = self.reading.opened
         start = opened.index(self) + 1
         opened[start:] = [message for message in opened[start:] if not message._is_below(self)]

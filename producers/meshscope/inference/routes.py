@@ -110,15 +110,15 @@ def _path(message: Message) -> PathMatch:
         return PathMatch("connect")
     if (template := uri_template(message, "path_match_policy")) is not None:
         return PathMatch("template", template)
+    message.remark("path", "no condition on the path")
     return PathMatch("prefix", "/")
 
 
 def uri_template(parent: Message, name: str) -> str | None:
     """The template of an extension that matches URI templates; None if it is none."""
-    extension = parent.message(name)
+    extension = parent.message(name, "TypedExtensionConfig")
     if extension is None:
         return None
-    extension.string("name")
     found = extension.any("typed_config")
     if found is None or found[0] != _URI_TEMPLATE:
         if found is not None:

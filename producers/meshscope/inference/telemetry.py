@@ -46,7 +46,7 @@ def access_logs(parent: Message, place: str, at: str = "connection") -> tuple[Ac
         at: See `AccessLog`.
     """
     found = []
-    for item in parent.messages("access_log"):
+    for item in parent.messages("access_log", "AccessLog"):
         item.place = place
         log = _access_log(item, at)
         if log is not None:
@@ -55,7 +55,6 @@ def access_logs(parent: Message, place: str, at: str = "connection") -> tuple[Ac
 
 
 def _access_log(message: Message, at: str) -> AccessLog | None:
-    message.constant("name", "envoy.access_loggers.file", "envoy.access_loggers.http_grpc")
     condition = message.json("filter")
     found = message.any("typed_config")
     if found is None or found[0] != _FILE:
