@@ -17,7 +17,7 @@ from meshscope.policy.extension import Extension
 from meshscope.policy.filter_order import FilterOrder
 from meshscope.policy.http_connection import HttpConnection
 from meshscope.policy.http_route import Forward, HttpRoute, HttpRule, Respond, Retry, RouteMatch
-from meshscope.policy.inbound import Inbound
+from meshscope.policy.inbound import Inbound, InboundRoutes
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.matches import HeaderMatch, PathMatch, StringMatch
@@ -435,6 +435,32 @@ def test_negated_conditions_widen_the_other_way() -> None:
             FilterOrder(("allow", "router")),
             "exposes",
         ),
+        (
+            keys.filter_order(8080, "mtls", "http"),
+            FilterOrder(("allow", "router")),
+            FilterOrder(("deny", "allow", "router")),
+            "blocks",
+        ),
+        (
+            keys.filter_order(8080, "mtls", "http"),
+            FilterOrder(("deny", "allow", "router")),
+            FilterOrder(("allow", "deny", "router")),
+            "exposes",
+        ),
+        (
+            keys.http_connection(8080, "mtls"),
+            HttpConnection(),
+            HttpConnection(merge_slashes=True),
+            "alters",
+        ),
+        (
+            keys.inbound(8080),
+            Inbound("http", routes=(InboundRoutes("mtls", ()), InboundRoutes("plaintext", ()))),
+            Inbound("http", routes=(InboundRoutes("mtls", ()),)),
+            "alters",
+        ),
+        (keys.inbound(8080), Inbound("http"), Inbound("tcp"), "exposes"),
+        (keys.inbound(8080), Inbound("http"), Inbound("http", bind="10.0.0.1"), "reroutes"),
         (
             keys.filter_order(8080, "mtls", "http"),
             FilterOrder(("allow", "cors", "router")),

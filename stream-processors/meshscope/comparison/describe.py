@@ -123,7 +123,11 @@ _ELEMENTS: Final[dict[type, _Element]] = {
         ordered=True,
         says=words.http_action,
     ),
-    InboundRoutes: _Element(lambda routes: routes.transport, lambda routes: str(routes.transport)),
+    InboundRoutes: _Element(
+        lambda routes: routes.transport,
+        lambda routes: f"{routes.transport} connections",
+        says=lambda routes: words.render(routes.rules),
+    ),
     JwtRule: _Element(lambda rule: rule.issuer, lambda rule: f"issuer {rule.issuer}", ordered=True),
     LocalityEndpoints: _Element(words.locality_name, words.locality_name),
     OutboundChain: _Element(

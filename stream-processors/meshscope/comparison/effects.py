@@ -136,9 +136,10 @@ def _request_authentication_field(place: Differing) -> Effect:
 
 
 def _http_connection_field(place: Differing) -> Effect:
+    if place.fields[-1] in ("normalize_path", "merge_slashes"):
+        # Rules about paths miss what is not normalised.
+        return "exposes" if place.expected else "alters"
     believed = {
-        "normalize_path",
-        "merge_slashes",
         "escaped_slashes",
         "forward_client_cert",
         "use_remote_address",
@@ -152,7 +153,11 @@ def _filter_order_field(place: Differing) -> Effect:
     def guards(filters: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(role for role in filters if role in _GUARDS)
 
-    return "alters" if guards(place.expected) == guards(place.observed) else "exposes"
+    wanted, found = guards(place.expected), guards(place.observed)
+    if wanted == found:
+        return "alters"
+    remaining = iter(found)
+    return "blocks" if all(role in remaining for role in wanted) else "exposes"
 
 
 def _routing_field(place: Differing) -> Effect:
@@ -191,8 +196,12 @@ def _endpoints_field(place: Differing) -> Effect:
 
 def _inbound_field(place: Differing) -> Effect:
     name = place.fields[-1]
-    if name in ("protocol", "detects") and len(place.fields) == 1:
+    if place.fields == ("protocol",):
+        # What is taken for TCP has no rules about requests.
         return "exposes"
+    if place.fields == ("routes",):
+        # Which transports are taken is said by peer_authentication.
+        return "alters"
     if name in ("forwards_to", "upstream", "bind", "addresses", "kind", "source_address"):
         return "reroutes"
     return _routing_field(place)
