@@ -4,7 +4,7 @@ from textwrap import dedent, indent
 
 from meshscope.events.resource import Resource
 from meshscope.policy.source import ResourceRef
-from meshscope.watcher.control_plane import SettingsFile, control_plane
+from meshscope.watcher.control_plane import SettingsFile, control_plane, revisions
 from meshscope.watcher.manifests import read_manifests
 from meshscope.watcher.problem import ProblemCode
 
@@ -130,3 +130,23 @@ def test_a_mesh_config_file_may_be_the_config_map() -> None:
     assert (problem.path, problem.line) == ("m.yaml", 1)
     (problem,) = control_plane((), mesh_config=SettingsFile("m", "kind: ConfigMap\n")).problems
     assert "no text under data.mesh" in problem.message
+
+
+def test_revisions_are_those_with_settings() -> None:
+    assert revisions(()) == ("default",)
+    assert revisions(resources(config_map("a: 1", "istio-canary"))) == ("canary",)
+    canary = DEPLOYMENT.replace("rev: default", "rev: canary")
+    assert revisions(resources(config_map("a: 1"), canary)) == ("canary", "default")
+    other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio-ca-root-cert}\ndata: {a: b}\n"
+    assert revisions(resources(other)) == ("default",)
+
+
+def test_settings_that_are_empty_or_of_the_wrong_shape() -> None:
+    assert control_plane(resources(config_map(""))).control_plane.mesh_config == {}
+    for data, message in (("{mesh: 5}", "data.mesh must be text"), ("[]", "")):
+        text = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio}}\ndata: {data}\n"
+        declared = control_plane(resources(text))
+        assert "mesh_config" in declared.control_plane.assumed
+        assert message in "".join(problem.message for problem in declared.problems)
+    (problem,) = control_plane((), mesh_config=SettingsFile("m", "a: 1\n---\nb: 1\n")).problems
+    assert (problem.line, "second one" in problem.message) == (3, True)

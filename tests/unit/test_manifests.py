@@ -365,3 +365,18 @@ def test_one_name_in_two_versions_of_an_api_is_one_resource() -> None:
     manifests = read(VIRTUAL_SERVICE, VIRTUAL_SERVICE.replace("io/v1", "io/v1beta1"))
     assert [r.version for r in manifests.resources] == ["v1beta1"]
     assert len(manifests.problems) == 1
+
+
+def test_labels_that_are_no_mapping() -> None:
+    manifests = read("apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels: [a]\n")
+    assert manifests.resources[0].labels == {}
+    (problem,) = manifests.problems
+    assert (problem.line, problem.code) == (5, ProblemCode.REFUSED_BY_KUBERNETES)
+    assert "must be a mapping, but is a list" in problem.message
+
+
+def test_a_file_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshscope.watcher.manifests.MAX_FILE_BYTES", 1024 * 1024)
+    (problem,) = read_manifests([("x.yaml", b" " * (1024 * 1024 + 1))]).problems
+    assert (problem.code, problem.line) == (ProblemCode.UNREADABLE, 0)
+    assert str(problem) == "x.yaml: larger than 1 MiB: split it"
