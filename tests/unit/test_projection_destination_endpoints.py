@@ -149,11 +149,10 @@ def test_selection_of_instances() -> None:
     unready = instance("10.0.0.3", health="unready")
     gone = instance("10.0.0.4", health="terminating")
     every = (v1, v2, unready, gone)
-    assert selected(every, "http", {}, unready=True) == (v1, v2, unready)
-    assert selected(every, "http", {}, unready=False) == (v1, v2)
-    assert selected(every, "http", {"version": "v2"}, unready=True) == (v2,)
-    assert selected(every, "http", {}, unready=True, node="a") == (v1,)
-    assert selected(every, "grpc", {}, unready=True) == ()
+    assert selected(every, {}, unready=True) == (v1, v2, unready)
+    assert selected(every, {}, unready=False) == (v1, v2)
+    assert selected(every, {"version": "v2"}, unready=True) == (v2,)
+    assert selected(every, {}, unready=True, node="a") == (v1,)
     labels = {"version": "v2"}
     assert subset_labels(rule(v2={"name": "v2", "labels": labels}), "v2") == labels
 

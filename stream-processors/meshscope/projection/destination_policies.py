@@ -3,10 +3,13 @@
 Which clusters a proxy holds: one per port of every visible service that is not UDP, one more per
 subset of the DestinationRule that the client applies, and those that stand for no service. A
 service that is resolved by name and has no endpoint gets none.
+
+`service_destinations` and `service_endpoints` are the fragments that proxies share: their arguments
+are hashable and small, so that a caller may remember the results.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
@@ -27,7 +30,7 @@ from meshscope.projection.destinations import (
 )
 from meshscope.projection.endpoints import Viewpoint, endpoints, selected, subset_labels
 from meshscope.projection.instances import Instance, InstanceIndex
-from meshscope.projection.locality import TrafficDistribution
+from meshscope.projection.locality import Place, TrafficDistribution, setting
 from meshscope.projection.peer_authentication import MutualTls, mutual_tls, scopes
 from meshscope.projection.worlds import Outcomes, merge
 
@@ -70,7 +73,7 @@ class VisibleService:
     sources: tuple[ResourceRef, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Servers:
     """What the servers of the mesh accept, from every PeerAuthentication.
 
@@ -117,9 +120,9 @@ class Servers:
         return mode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Known:
-    """The mesh's part of the decision, the same for every client.
+    """The mesh's part of the decision, the same for every client. Equality is identity.
 
     Attributes:
         rules: Every DestinationRule.
@@ -133,13 +136,13 @@ class Known:
     servers: Servers
     aliases: tuple[str, ...] = ()
 
+    def of(self, service: VisibleService) -> tuple[Instance, ...]:
+        """Who serves a service."""
+        return self.instances.of(service.host, service.namespace)
+
     def identities(self, service: VisibleService) -> tuple[str, ...]:
         """Names that certificates of a service's servers may bear, in every trust domain."""
-        found = {
-            instance.identity
-            for instance in self.instances.of(service.host, service.namespace)
-            if instance.identity
-        }
+        found = {instance.identity for instance in self.of(service) if instance.identity}
         names = found.union(service.names)
         for name in tuple(names):
             _, spiffe, path = name.partition("spiffe://")
@@ -172,36 +175,109 @@ def destination_policies(
         policy.key: (policy,) for policy in named_destinations(client)
     }
     for service in services:
-        instances = known.instances.of(service.host, service.namespace)
         rules = known.rules.choose(namespace, workload_labels, service.namespace, service.host)
-        worlds = known.servers.worlds(service.namespace, instances)
-        identities = known.identities(service)
-        outcomes |= merge(
-            [
-                {
-                    policy.key: policy
-                    for policy in _service(
-                        service, instances, identities, rule, known.servers, world, client, view
-                    )
-                }
-                for rule, world in product(rules, worlds)
-            ]
-        )
+        worlds = known.servers.worlds(service.namespace, known.of(service))
+        found = []
+        for rule, world in product(rules, worlds):
+            near = relevant(view, service, rule, client)
+            policies = (
+                *service_destinations(service, rule, world, known, client),
+                *service_endpoints(service, rule, world, known, client, near),
+            )
+            found.append({policy.key: policy for policy in policies})
+        outcomes |= merge(found)
     return outcomes
 
 
-def _service(
+def service_destinations(
+    service: VisibleService, rule: MergedRule | None, world: int, known: Known, client: Client
+) -> tuple[Policy, ...]:
+    """The policies `destination` toward a service.
+
+    Args:
+        service: The service.
+        rule: The DestinationRule that the client applies; None: none.
+        world: Which of the possible PeerAuthentications count, see `Servers.worlds`.
+        known: The mesh's part.
+        client: What all destinations of the client share.
+    """
+    sources = (*(() if rule is None else rule.refs), *service.sources)
+    return tuple(
+        Policy(
+            key.destination(service.host, cluster.backend.port, cluster.subset),
+            destination(cluster.backend, rule, cluster.subset, client),
+            sources,
+        )
+        for cluster in _clusters(service, rule, world, known, client, node="")
+    )
+
+
+def service_endpoints(
     service: VisibleService,
-    instances: tuple[Instance, ...],
-    identities: tuple[str, ...],
     rule: MergedRule | None,
-    servers: Servers,
     world: int,
+    known: Known,
     client: Client,
     view: Viewpoint,
-) -> Iterator[Policy]:
+) -> tuple[Policy, ...]:
+    """The policies `endpoints` of a service, arguments as above; `view` as `relevant` gives it."""
+    mode_of = known.servers.mode_of(world)
+    return tuple(
+        Policy(
+            key.endpoints(service.host, cluster.backend.port, cluster.subset),
+            endpoints(
+                cluster.backend, cluster.instances, rule, cluster.subset, client, view, mode_of
+            ),
+            service.sources,
+        )
+        for cluster in _clusters(service, rule, world, known, client, node=view.node)
+        if cluster.discovery in _WITH_ENDPOINTS
+    )
+
+
+def relevant(
+    view: Viewpoint, service: VisibleService, rule: MergedRule | None, client: Client
+) -> Viewpoint:
+    """What of a client's place matters for a service; clients that agree on it share endpoints."""
+    if not service.node_local:
+        view = replace(view, node="")
+    for port, subset in product(service.ports, _subsets(rule)):
+        policy = policy_in_force(rule, subset, port.number, client)
+        chosen = setting(policy.block("loadBalancer"), service.near, client.locality)
+        if chosen is not None and (
+            chosen.forced
+            or chosen.distribute is not None
+            or policy.block("outlierDetection") is not None
+        ):
+            return view
+    return replace(view, place=Place(), labels={})
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    backend: Backend
+    subset: str
+    discovery: str
+    instances: tuple[Instance, ...]
+
+
+def _subsets(rule: MergedRule | None) -> tuple[str, ...]:
+    return ("", *(() if rule is None else rule.subsets))
+
+
+def _clusters(
+    service: VisibleService,
+    rule: MergedRule | None,
+    world: int,
+    known: Known,
+    client: Client,
+    *,
+    node: str,
+) -> Iterator[_Cluster]:
+    """The clusters of a service, each with the instances that it may use."""
+    identities = known.identities(service)
     for port in service.ports:
-        serving = tuple(i for i in instances if i.port_name == port.name)
+        serving = tuple(i for i in known.of(service) if i.port_name == port.name)
         backend = Backend(
             service.host,
             service.namespace,
@@ -213,18 +289,16 @@ def _service(
             service.declared,
             port.override,
             identities,
-            servers.disables(service.namespace, world),
+            known.servers.disables(service.namespace, world),
             bool(serving) and all(i.tls_mode for i in serving),
             service.near,
         )
-        node = view.node if service.node_local else None
-        for subset in ("", *(rule.subsets if rule is not None else ())):
+        for subset in _subsets(rule):
             found = selected(
                 serving,
-                port.name,
                 subset_labels(rule, subset),
                 unready=sends_unready(backend, rule, subset, client),
-                node=node,
+                node=node if service.node_local else None,
             )
             kind = discovery(backend, rule, subset)
             if not found and service.resolution in _BY_NAME:
@@ -232,18 +306,7 @@ def _service(
                     break
                 if kind != "original_dst":
                     continue
-            parts = (service.host, port.number, subset)
-            yield Policy(
-                key.destination(*parts),
-                destination(backend, rule, subset, client),
-                (*(() if rule is None else rule.refs), *service.sources),
-            )
-            if kind in _WITH_ENDPOINTS:
-                yield Policy(
-                    key.endpoints(*parts),
-                    endpoints(backend, found, rule, subset, client, view, servers.mode_of(world)),
-                    service.sources,
-                )
+            yield _Cluster(backend, subset, kind, found)
 
 
 def sends_unready(backend: Backend, rule: MergedRule | None, subset: str, client: Client) -> bool:

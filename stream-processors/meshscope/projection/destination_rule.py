@@ -150,7 +150,7 @@ class HostRules:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RuleIndex:
     """Every DestinationRule, ready to be looked up.
 

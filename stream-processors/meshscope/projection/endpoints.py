@@ -49,7 +49,6 @@ def subset_labels(rule: MergedRule | None, subset: str) -> Mapping[str, str]:
 
 def selected(
     instances: Iterable[Instance],
-    port_name: str,
     labels: Mapping[str, str],
     *,
     unready: bool,
@@ -58,8 +57,7 @@ def selected(
     """The instances of a port that clients may get.
 
     Args:
-        instances: Of the service.
-        port_name: Name of the service's port.
+        instances: Of the port.
         labels: Of the subset.
         unready: Those that are not ready count as well (clients know which they are).
         node: Only those on this node (`internalTrafficPolicy: Local`); None: on any.
@@ -68,8 +66,7 @@ def selected(
     return tuple(
         instance
         for instance in instances
-        if instance.port_name == port_name
-        and instance.health in wanted
+        if instance.health in wanted
         and labels.items() <= instance.labels.items()
         and (node is None or instance.node == node)
     )

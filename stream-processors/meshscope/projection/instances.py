@@ -123,7 +123,7 @@ def _first(labels: Labels, names: Iterable[str]) -> str | None:
     return next((labels[name] for name in names if name in labels), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InstanceIndex:
     """All instances, by host and namespace of the service.
 
