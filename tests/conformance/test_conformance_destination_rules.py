@@ -1,4 +1,4 @@
-"""Istio's own expectations of DestinationRules: which one a client applies, and its merging."""
+"""Istio's own expectations of clients: which DestinationRule applies, and mutual TLS."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,17 @@ import pytest
 from shared_data import shared
 
 from meshscope.events.resource import Resource
+from meshscope.policy.destination import Destination
+from meshscope.projection.destination_policies import (
+    Known,
+    Servers,
+    VisiblePort,
+    VisibleService,
+    service_destinations,
+)
 from meshscope.projection.destination_rule import MergedRule, RuleIndex, chosen
+from meshscope.projection.destinations import Client
+from meshscope.projection.instances import InstanceIndex
 from meshscope.watcher.manifests import read_file
 
 pytestmark = pytest.mark.conformance
@@ -83,3 +93,21 @@ def test_the_choice_by_labels(folder: Path) -> None:
         assert rule is not None
         assert names(rule) == observed["destination_rule"]["from"]
         assert rule.policy == observed["destination_rule"]["spec"].get("trafficPolicy")
+
+
+MODES = shared("conformance", "mtls-modes")
+CLIENT_MODES = [f for f in sorted(MODES.iterdir()) if f.name.startswith("client-")]
+
+
+@pytest.mark.parametrize("folder", CLIENT_MODES, ids=lambda folder: folder.name)
+def test_what_a_client_assumes_of_a_headless_service(folder: Path) -> None:
+    found, expected = resources(folder), read(folder, "expect.json")
+    name, namespace = expected["host"].split(".")[:2]
+    port = VisiblePort(expected["port"], "http", "http")
+    service = VisibleService(expected["host"], namespace, name, (port,), "none")
+    policies = tuple(r for r in found if r.kind == "PeerAuthentication")
+    root = read(folder, "case.json")["root_namespace"]
+    known = Known(RuleIndex((), root), InstanceIndex(found), Servers(policies, root))
+    policy, *_ = service_destinations(service, None, 0, known, Client())
+    assert isinstance(policy.content, Destination)
+    assert (policy.content.tls_mode == "never") == (expected["client_mode"] == "DISABLE")
