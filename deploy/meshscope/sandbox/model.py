@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -101,12 +101,24 @@ class OtherAddresses:
 
 @dataclass(frozen=True, slots=True)
 class MeshIndex:
-    """What was recorded: `index.json`."""
+    """What was recorded: `index.json`.
 
+    Attributes:
+        recorded_with: The programs that it was recorded with, `istiod` and `envoy`.
+        istiod_environment: istiod's switches at that time.
+    """
+
+    recorded_with: Mapping[str, str]
+    istiod_environment: Mapping[str, str]
     trust_domain: str
     proxies: tuple[Proxy, ...]
     states: tuple[State, ...]
     others: OtherAddresses
+
+    @property
+    def istio_version(self) -> str:
+        """Version of the istiod that it was recorded with."""
+        return self.recorded_with["istiod"].partition(",")[0]
 
     def proxy(self, name: str) -> Proxy:
         """Raises `CommandRefused` for a name that is not in the mesh."""

@@ -1,0 +1,34 @@
+"""Child processes that end with their parent."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+PR_SET_PDEATHSIG = 1
+
+
+def dies_with_parent() -> Callable[[], None] | None:
+    """For `preexec_fn`: the kernel ends the child if its parent is killed (Linux alone).
+
+    The library is loaded before the fork, since a child between fork and exec must do little.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return ask
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Send a signal to a child and all its children; one that is gone is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, number)

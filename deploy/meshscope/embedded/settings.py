@@ -1,0 +1,104 @@
+"""Settings of the embedded stack, from the environment."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_HOME = "~/.meshscope"
+
+
+class SettingsError(ValueError):
+    """A setting is wrong, or a port is in use; the message names it and says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackSettings:
+    """What the embedded stack needs to know.
+
+    Attributes:
+        home: Directory of everything that it writes.
+        broker_port, store_port, console_port: On 127.0.0.1.
+        convergence_seconds: Differences that are younger are no drift yet.
+        sandbox_state: State of the sandbox mesh at the start.
+    """
+
+    home: Path
+    broker_port: int = 9092
+    store_port: int = 8123
+    console_port: int = 8580
+    convergence_seconds: float = 10.0
+    sandbox_state: str = "00-base"
+
+    @property
+    def brokers(self) -> str:
+        """Kafka bootstrap servers."""
+        return f"127.0.0.1:{self.broker_port}"
+
+    @property
+    def console(self) -> str:
+        """Address of the page."""
+        return f"http://127.0.0.1:{self.console_port}/"
+
+    def ports(self) -> Iterator[tuple[str, int, str]]:
+        """What listens where, and the variable that changes it."""
+        yield "the broker", self.broker_port, "MESHSCOPE_BROKER_PORT"
+        yield "the store", self.store_port, "MESHSCOPE_STORE_PORT"
+        yield "the page", self.console_port, "MESHSCOPE_CONSOLE_PORT"
+
+
+def from_environment(environ: Mapping[str, str]) -> StackSettings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: A value cannot be read or makes no sense.
+    """
+    default = StackSettings(Path(environ.get("MESHSCOPE_HOME", DEFAULT_HOME)).expanduser())
+
+    def port(variable: str, otherwise: int) -> int:
+        text = environ.get(variable, str(otherwise))
+        if not text.isdigit() or not 1024 <= int(text) <= 65535:
+            raise SettingsError(f"{variable} is {text!r}: give a port from 1024 to 65535")
+        return int(text)
+
+    convergence = environ.get("MESHSCOPE_CONVERGENCE_SECONDS", str(default.convergence_seconds))
+    try:
+        seconds = float(convergence)
+    except ValueError:
+        seconds = -1.0
+    if seconds < 0:
+        raise SettingsError(
+            f"MESHSCOPE_CONVERGENCE_SECONDS is {convergence!r}: give a number of seconds"
+        )
+    settings = StackSettings(
+        home=default.home,
+        broker_port=port("MESHSCOPE_BROKER_PORT", default.broker_port),
+        store_port=port("MESHSCOPE_STORE_PORT", default.store_port),
+        console_port=port("MESHSCOPE_CONSOLE_PORT", default.console_port),
+        convergence_seconds=seconds,
+        sandbox_state=environ.get("MESHSCOPE_SANDBOX_STATE", default.sandbox_state),
+    )
+    taken = [number for _, number, _ in settings.ports()]
+    if len(set(taken)) < len(taken):
+        raise SettingsError(
+            f"broker, store and page need three ports, but are given {', '.join(map(str, taken))}"
+        )
+    return settings
+
+
+def check_ports(settings: StackSettings) -> None:
+    """Refuse to start where a port is in use.
+
+    Raises:
+        SettingsError: Names the port and the setting.
+    """
+    for what, number, variable in settings.ports():
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", number))
+            except OSError as error:
+                raise SettingsError(
+                    f"port {number} of {what} is in use ({error.strerror}): end what uses it, or "
+                    f"set {variable} to another one"
+                ) from error
