@@ -132,21 +132,20 @@ def infer(config_dump: Mapping[str, Any]) -> Inference:
 
 def _read_section(run: _Run, name: str, config: Any) -> None:
     reader = _SECTIONS.get(name)
-    reading = Reading()
-    try:
-        section = reading.open(config, name, place=name or "configs")
-        section.string("@type")
-        if reader is None:
-            section.unread()
-            section.label = "section"
-        else:
-            version = section.string("version_info")
-            if version:
-                run.versions.append((name, version))
-            reader(run, section)
-    except Unexpected as error:
-        run.leftovers.whole(name or "configs", "section", config, str(error))
+    if reader is None:
+        run.leftovers.whole(name or "configs", "section", config, "unknown section")
         return
+    reading = Reading()
+    section = reading.open(config, name, place=name)
+    section.string("@type")
+    version = section.string("version_info")
+    if version:
+        run.versions.append((name, version))
+    try:
+        reader(run, section)
+    except Unexpected as error:
+        section.unread()
+        section.remark("section", str(error))
     run.leftovers.add(reading)
 
 

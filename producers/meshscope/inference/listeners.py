@@ -1,5 +1,7 @@
 """Listeners: which direction each is for."""
 
+from typing import Final
+
 from meshscope.events.proxy import ProxyInputs
 from meshscope.inference.endpoints import socket_address
 from meshscope.inference.evidence import Evidence
@@ -8,6 +10,8 @@ from meshscope.inference.outbound import OutboundReader
 from meshscope.inference.reader import Message, Unexpected
 from meshscope.inference.telemetry import identity_tags
 from meshscope.policy.inbound import SELF_ADDRESS
+
+_EVERY_ADDRESS: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - compared, not bound
 
 
 def read_listener(listener: Message, proxy: ProxyInputs, evidence: Evidence) -> None:
@@ -26,8 +30,11 @@ def read_listener(listener: Message, proxy: ProxyInputs, evidence: Evidence) -> 
         address = SELF_ADDRESS
     identity = identity_tags(proxy)
     if listener.constant("traffic_direction", "INBOUND"):
-        bind = "" if listener.peek("name") == VIRTUAL_INBOUND else address
-        InboundReader(evidence, identity, bind, port).read(listener)
+        redirected = listener.peek("name") == VIRTUAL_INBOUND
+        reader = InboundReader(evidence, identity, "" if redirected else address, port)
+        reader.read(listener)
+        if redirected and address not in _EVERY_ADDRESS:
+            listener.remark("address", address)
     elif listener.constant("traffic_direction", "OUTBOUND"):
         OutboundReader(evidence, identity, address, port).read(listener)
     else:

@@ -145,6 +145,8 @@ class Message:
     def unread(self) -> None:
         """Take back all that was read in this message and below it, so that all of it is left."""
         self.rest = self.raw.copy()
+        if not self.raw:
+            self.remark(self.path(), "empty, and not what is expected")
         opened = self.reading.opened
         start = opened.index(self) + 1
         opened[start:] = [message for message in opened[start:] if not message._is_below(self)]
