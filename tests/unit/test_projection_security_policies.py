@@ -207,6 +207,9 @@ class TestAuthorization:
         assert found.deny is not None
         assert found.deny[0].operations == ((),)
 
+    def test_a_rule_that_is_null_is_none(self) -> None:
+        assert access(policy("p", "ALLOW", [None])).allow == ()
+
     def test_dry_run_alone_enforces_nothing(self) -> None:
         found = access(policy("p", "ALLOW", [GET], annotations=DRY_RUN))
         assert found.allow is None

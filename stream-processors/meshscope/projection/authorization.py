@@ -117,6 +117,11 @@ def _rules(
         if not specs:
             rules.append(Rule(name, 0, NEVER, NEVER))
             continue
-        found = (rule_of(name, index, spec or {}, context) for index, spec in enumerate(specs))
+        found = (
+            # An item that is null is no rule; `{}` is one that matches everything.
+            rule_of(name, index, spec, context)
+            for index, spec in enumerate(specs)
+            if spec is not None
+        )
         rules += filter(None, found)
     return tuple(rules)
