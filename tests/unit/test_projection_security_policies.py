@@ -274,6 +274,45 @@ def test_settings_that_istio_refuses_make_a_provider_unknown(settings: dict[str,
         authorizers("p", [{"name": "p", "envoyExtAuthzHttp": settings}], find)
 
 
+def test_a_provider_over_grpc_is_asked_about_connections_too() -> None:
+    settings = {
+        "service": "shop/authz",
+        "port": 9000,
+        "timeout": "0.5s",
+        "failOpen": True,
+        "statusOnError": "503",
+        "includeRequestBodyInCheck": {"maxRequestBytes": 8, "packAsBytes": True},
+    }
+    providers = [{"name": "other"}, {"name": "p", "envoyExtAuthzGrpc": settings}]
+    found = authorizers("p", providers, lambda name: name.rpartition("/")[2])
+    assert found.tcp is not None
+    assert (found.http.status_on_error, found.http.body_bytes, found.http.body_packed) == (
+        503,
+        8,
+        True,
+    )
+    assert (found.tcp.timeout_ms, found.tcp.fail_open, found.tcp.body_bytes) == (500, True, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("X-A", StringMatch("exact", "x-a", ignore_case=True)),
+        ("x-*", StringMatch("prefix", "x-", ignore_case=True)),
+        ("*-id", StringMatch("suffix", "-id", ignore_case=True)),
+    ],
+)
+def test_headers_that_are_sent_along(name: str, match: StringMatch) -> None:
+    settings = {"service": "authz", "port": 1, "includeRequestHeadersInCheck": [name]}
+    providers = [{"name": "p", "envoyExtAuthzHttp": settings}]
+    assert authorizers("p", providers, lambda host: host).http.request_headers == (match,)
+
+
+def test_a_provider_that_does_not_authorize_is_none() -> None:
+    with pytest.raises(ProviderError, match="'p'"):
+        authorizers("p", [{"name": "p", "zipkin": {}}], lambda host: host)
+
+
 def jwt(name: str, *rules: dict[str, Any]) -> Resource:
     return resource("RequestAuthentication", name, {"jwtRules": list(rules)})
 

@@ -282,6 +282,22 @@ class TestTrustDomains:
         assert found == ((condition("principal", *names, negated=True),),)
 
 
+@pytest.mark.parametrize(
+    "condition_spec",
+    [
+        {"key": "destination.port", "values": ["http"]},
+        {"key": "source.ip", "values": ["10.0.0.0/33"]},
+        {"key": "request.headers", "values": ["x"]},
+        {"key": "experimental.envoy.filters.x", "values": ["x"]},
+    ],
+)
+def test_what_cannot_be_used_leaves_out_a_rule_that_allows(condition_spec: dict[str, Any]) -> None:
+    assert rule({"when": [condition_spec]}) is None
+    denied = rule({"when": [condition_spec]}, allows=False)
+    assert denied is not None
+    assert (denied.sources, denied.operations) == (((),), ((),))
+
+
 def test_what_is_excluded_of_one_attribute_is_one_condition() -> None:
     found = sources(
         {"from": [{"source": {"notNamespaces": ["a"], "notPrincipals": ["td/ns/b/sa/c"]}}]}

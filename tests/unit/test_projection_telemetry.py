@@ -99,6 +99,30 @@ class TestAccessLogs:
         (log,), _ = access_logs([], mesh, "inbound")
         assert log.format == '{"a":"é","b":1}'
 
+    @pytest.mark.parametrize(
+        ("provider", "sink", "layout"),
+        [
+            ({"path": "/x", "logFormat": {"text": "%PROTOCOL%"}}, "file:/x", "%PROTOCOL%\n"),
+            (
+                {"logFormat": {"labels": {"b": "2", "a": "1"}}},
+                "file:/dev/stdout",
+                '{"a":"1","b":"2"}',
+            ),
+        ],
+    )
+    def test_a_file_of_its_own(self, provider: dict[str, Any], sink: str, layout: str) -> None:
+        mesh = {
+            "extensionProviders": [{"name": "own", "envoyFileAccessLog": provider}],
+            "defaultProviders": {"accessLogging": ["own"]},
+        }
+        ((log,), _) = access_logs([], mesh, "inbound")
+        assert (log.sink, log.format) == (sink, layout)
+
+    def test_a_json_format_that_is_none_is_istios(self) -> None:
+        mesh = {**LOGGING, "accessLogEncoding": "JSON", "accessLogFormat": "{"}
+        (log,), _ = access_logs([], mesh, "inbound")
+        assert '"start_time":"%START_TIME%"' in log.format
+
     def test_a_listener_can_be_silent(self) -> None:
         logs, listener = access_logs([], {**LOGGING, "disableEnvoyListenerLog": True}, "inbound")
         assert (len(logs), listener) == (1, ())
@@ -134,6 +158,18 @@ class TestMetrics:
         assert metrics_filters([off], METRICS, "inbound") == ()
         (metrics,) = metrics_filters([off, on], METRICS, "inbound")
         assert metrics.settings == '{"metrics":[{"name":"request_bytes"}]}'
+
+    def test_only_the_narrowest_providers_count(self) -> None:
+        mesh = {
+            **METRICS,
+            "extensionProviders": [{"name": "other", "prometheus": {}}],
+        }
+        wide = {
+            "metrics": [{"overrides": [{"match": {"metric": "REQUEST_SIZE"}, "disabled": True}]}]
+        }
+        narrow = {"metrics": [{"providers": [{"name": "other"}], "reportingInterval": "5s"}]}
+        (metrics,) = metrics_filters([wide, narrow], mesh, "inbound")
+        assert metrics.settings == '{"tcp_reporting_duration":"5s"}'
 
     def test_dimensions_and_dropped_metrics(self) -> None:
         tags = {"a": {"value": "request.host"}, "b": {"operation": "REMOVE"}}
@@ -177,6 +213,13 @@ class TestTracing:
         assert tracing([spec, off], mesh, {}, "inbound") is None
         with pytest.raises(UnmodelledProviderError):
             tracing([spec, off], mesh, {}, "outbound")
+
+    def test_tags_of_the_proxy(self) -> None:
+        tags = {"e": {"environment": {"name": "N"}}, "l": {"literal": {"value": "v"}}}
+        own = {"tracing": {"enableIstioTags": False, "sampling": 1000, "customTags": tags}}
+        found = tracing([], {}, own, "outbound")
+        assert found is not None
+        assert (found.random_percent, found.tags) == (100, ("e=environment:N:", "l=v"))
 
     def test_the_proxy_decides_about_sampling_and_tags(self) -> None:
         own = {

@@ -51,9 +51,6 @@ def authorization(
         chosen = [p for p in by_action.get(action, ()) if is_dry_run(p) == dry_run]
         return _rules(chosen, tcp, trust_domains, allows=action == "ALLOW") if chosen else None
 
-    def only_counted(action: str) -> bool:
-        return rules(action) is None and rules(action, dry_run=True) is not None
-
     by_provider: dict[str, list[Resource]] = {}
     for policy in by_action.get("CUSTOM", ()):
         name = (policy.spec.get("provider") or {}).get("name") or ""
