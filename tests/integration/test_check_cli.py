@@ -67,8 +67,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def declared(state: str) -> Path:
-    return shared("demo-mesh", "states", state, "resources")
+def declared(state: str) -> tuple[Path, Path]:
+    """The resources of the recorded sandbox mesh, and its Pods and Namespaces."""
+    return shared("demo-mesh", "states", state, "resources"), shared("demo-mesh", "kubernetes")
 
 
 def switches() -> list[str]:
@@ -88,7 +89,7 @@ def test_declarations_alone(resources: Path) -> None:
 
 
 def test_the_recorded_declarations_have_no_problems() -> None:
-    code, report = check_json("--resources", declared(BASE))
+    code, report = check_json("--resources", *declared(BASE))
     assert (code, report["findings"]) == (0, [])
     assert report["controlPlanes"][0]["assumed"] == ["mesh_networks", "environment", "version"]
 
@@ -185,7 +186,7 @@ def test_an_unreadable_dump(resources: Path, tmp_path: Path, data: bytes) -> Non
 @needs_projection
 def test_the_recorded_mesh_has_no_drift(demo: Path) -> None:
     environment = [part for switch in switches() for part in ("--istiod-env", switch)]
-    code, report = check_json("--resources", declared(BASE), "--config-dump", demo, *environment)
+    code, report = check_json("--resources", *declared(BASE), "--config-dump", demo, *environment)
     assert code in (0, 3), report
     assert [proxy["proxy"] for proxy in report["proxies"]] == list(PROXIES)
     for proxy in report["proxies"]:
@@ -196,7 +197,7 @@ def test_the_recorded_mesh_has_no_drift(demo: Path) -> None:
 
 @needs_projection
 def test_a_stale_proxy_drifts_and_the_policy_is_named(demo: Path) -> None:
-    arguments = ("--resources", declared("01-authz-tightened"), "--config-dump", demo)
+    arguments = ("--resources", *declared("01-authz-tightened"), "--config-dump", demo)
     code, report = check_json(*arguments, "--istiod-env", *switches())
     assert code == 1
     cart = report["proxies"][0]
@@ -218,7 +219,7 @@ def test_a_dump_without_its_routes_is_not_clean(demo: Path, tmp_path: Path) -> N
     dump["configs"] = [c for c in dump["configs"] if "RoutesConfigDump" not in c["@type"]]
     path = tmp_path / "cart-1.shop.json.gz"
     path.write_bytes(gzip.compress(json.dumps(dump).encode()))
-    arguments = ("--resources", declared(BASE), "--config-dump", path, "--istiod-env", *switches())
+    arguments = ("--resources", *declared(BASE), "--config-dump", path, "--istiod-env", *switches())
     code, report = check_json(*arguments)
     assert code == 3
     assert report["proxies"][0]["verdict"] == "unverifiable"

@@ -81,7 +81,7 @@ class Mesh:
         return Inference(
             ProxyInputs("cart-1.shop", "Kubernetes", "shop"),
             held(self.observed),
-            Coverage(1000, 2),
+            Coverage(900, 98, 2),
             LoadedState(),
             frozenset(),
             self.incomplete,
