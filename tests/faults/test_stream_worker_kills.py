@@ -17,13 +17,15 @@ from stream_mesh import Inputs, MeshBroker, Worker, until
 from meshscope.analysis.anomaly import fingerprint
 from meshscope.events.codec import decode
 from meshscope.events.control_plane import ControlPlane
-from meshscope.events.facts import Anomaly, Drift
+from meshscope.events.facts import Anomaly, Drift, Snapshot
 from meshscope.events.proxy import ProxyInputs
-from meshscope.events.topics import ANOMALIES, EVIDENCE, SNAPSHOTS
+from meshscope.events.topics import ANOMALIES, EVIDENCE, SNAPSHOTS, Topic
 from meshscope.stream.app import APP_ID
+from meshscope.stream.record import load
 
 pytestmark = pytest.mark.faults
 
+CHANGELOG = Topic(f"{APP_ID}-proxies-changelog", "", "", (), "")
 KILLS = int(os.environ.get("MESHSCOPE_KILLS", "4"))
 SEED = int(os.environ.get("MESHSCOPE_FAULT_SEED", str(random.SystemRandom().randrange(1 << 30))))
 PROXIES = 60
@@ -75,9 +77,9 @@ def test_final_drift_survives_kills(broker: MeshBroker, tmp_path: Path) -> None:
         broker.flush()
         wanted = expected(inputs)
         until(
-            lambda: found(broker) == wanted,
+            lambda: _supervise(workers) and found(broker) == wanted,
             90,
-            lambda: f"seed {SEED}: {_apart(found(broker), wanted)}\n{workers[0].tail()}",
+            lambda: f"seed {SEED}: {_apart(found(broker), wanted)}\n{_story(broker, wanted)}",
         )
         causes = {fingerprint(drift) for drift in open_drifts(broker.facts()).values()}
         until(lambda: _open_anomalies(broker) == causes, 30, lambda: _open_anomalies(broker))
@@ -95,6 +97,17 @@ def test_final_drift_survives_kills(broker: MeshBroker, tmp_path: Path) -> None:
     finally:
         for worker in workers:
             worker.kill()
+
+
+def _supervise(workers: list[Worker]) -> bool:
+    """Start workers again that asked for it, as a supervisor does."""
+    for worker in workers:
+        code = worker.process.poll()
+        if code is not None:
+            assert code == 75, worker.tail()
+            print(f"a worker asked to be started again: {worker.tail()[-300:]}")
+            worker.start()
+    return True
 
 
 def _change(inputs: Inputs, chance: random.Random) -> None:
@@ -118,6 +131,36 @@ def _apart(one: dict[tuple[str, str], object], two: dict[tuple[str, str], object
     return f"{len(differing)} differ: " + ", ".join(
         f"{key} {one.get(key)} should be {two.get(key)}" for key in sorted(differing)[:5]
     )
+
+
+def _story(broker: MeshBroker, wanted: dict[tuple[str, str], tuple[str, str]]) -> str:
+    """Everything about one proxy that is not as it should be."""
+    now = found(broker)
+    apart = sorted(key for key in now.keys() | wanted.keys() if now.get(key) != wanted.get(key))
+    proxy = apart[0][0] if apart else ""
+    lines = [
+        f"snapshot {each.partition}@{each.offset} "
+        + (decode(each.value, Snapshot).id if each.value else "gone")
+        for each in broker.records(SNAPSHOTS)
+        if (each.key or b"").decode() == f"{CLUSTER}/{proxy}"
+    ]
+    for fact in broker.facts():
+        if fact.proxy == proxy:
+            what = fact.key if isinstance(fact, Drift) else fact.reason
+            word = fact.status if isinstance(fact, Drift) else fact.verdict
+            lines.append(f"fact {fact.revision} {word} {what} {fact.snapshot} {fact.observed_at}")
+    for each in broker.records(CHANGELOG):
+        if (each.key or b"").decode() == f"{CLUSTER}/{proxy}":
+            record = load(each.value, 0) if each.value else None
+            lines.append(
+                f"state {each.partition}@{each.offset} "
+                + (
+                    f"{record.revision} {record.snapshot.id} {len(record.outbox)} {record.gone}"
+                    if record
+                    else "removed"
+                )
+            )
+    return "\n".join(lines)
 
 
 def _open_anomalies(broker: MeshBroker) -> set[str]:

@@ -278,8 +278,8 @@ class Drift:
     """A difference between what a proxy should hold and what it holds, at one time.
 
     Attributes:
-        id: Digest of log epoch, first snapshot of the proxy and revision: a fact that is sent
-            twice has one id, and a drift that returns has another.
+        id: Unique for this fact; a fact that is sent twice has one id, and a drift that returns
+            has another.
         episode: Id of the fact with which it opened.
         status: `opened`, `open` (still there, but looks different, or for the daily repetition) or
             `closed` (expected and observed are then empty: they agree).
@@ -295,7 +295,8 @@ class Drift:
         resource_versions: `kind ns/name@resourceVersion` of the sources.
         opened_at, observed_at: Times.
         witness: JSON of a request that shows it; empty: none yet.
-        revision: Number of this fact among all about the proxy; a later one counts.
+        revision: Number of this fact among all about the proxy, from 1, or since it came back
+            after it was gone; within an episode the highest counts.
     """
 
     id: str

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Final
 
 import faust
+from faust.types import TP
 
 from meshscope.events.codec import PoisonValue, decode
 from meshscope.events.facts import Drift
@@ -44,12 +45,14 @@ from meshscope.stream.record import ProxyRecord
 from meshscope.stream.settings import WorkerSettings
 from meshscope.stream.tables import StateTable
 from meshscope.stream.verification import Now, Step, Timing
+from meshscope.stream.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 APP_ID: Final = "meshscope-verification"
 TICK_SECONDS: Final = 0.05
 STATUS_SECONDS: Final = 1.0
+PROGRESS_SECONDS: Final = 2.0
 EPOCH_SECONDS: Final = 2.0
 
 EpochNow = Callable[[], str | None]
@@ -138,6 +141,7 @@ class StreamWorker:
         self.app.task(partial(self._forever, self._reader.run))
         self.app.task(partial(self._forever, self._work))
         self.app.task(partial(self._forever, self._watch_epoch))
+        self.app.task(partial(self._forever, self._watch_progress))
         self.app.task(partial(self._forever, self._tell))
 
     # What comes in
@@ -220,6 +224,30 @@ class StreamWorker:
             if epoch is not None and epoch != self._log_epoch:
                 stop_at_once(EXIT_RESTART, "the broker began a new log, so everything starts anew")
             await asyncio.sleep(EPOCH_SECONDS)
+
+    async def _watch_progress(self) -> None:
+        """A consumer that is alive but stuck is replaced by one that starts again."""
+        watchdog = Watchdog(self._settings.stuck_s)
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            if not self._ready:
+                continue
+            done = self._progress()
+            stuck = watchdog.stuck(done, await self._reader.ends(done), time.monotonic())
+            if stuck and self._ready:
+                stop_at_once(EXIT_RESTART, f"nothing was read for too long from {stuck}")
+
+    def _progress(self) -> dict[tuple[str, int], int]:
+        """Next offset to be processed, of the partitions that this worker has."""
+        done = {}
+        for topic in (SNAPSHOTS.name, EVIDENCE.name):
+            for number in self._partitions:
+                seen = self._gaps.next_offset(topic, number)
+                if seen is None:
+                    # Not the position: what was fetched may have been lost before an agent saw it.
+                    seen = self.app.consumer._committed_offset.get(TP(topic, number))
+                done[topic, number] = seen or 0
+        return done
 
     async def _tell(self) -> None:
         """Keep the status file up to date."""

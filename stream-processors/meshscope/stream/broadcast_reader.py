@@ -8,6 +8,7 @@ start.
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -35,6 +36,14 @@ class BroadcastReader:
         self._join = join
         self.poison = 0
         self.caught_up = False
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The end offsets of any partitions; empty: the reader has not started."""
+        if self._consumer is None:
+            return {}
+        found = await self._consumer.end_offsets([TopicPartition(*place) for place in places])
+        return {(place.topic, place.partition): offset for place, offset in found.items()}
 
     async def run(self) -> None:
         """Read until cancelled; errors of the broker end it."""
@@ -47,6 +56,7 @@ class BroadcastReader:
             fetch_max_wait_ms=100,
         )
         await consumer.start()
+        self._consumer = consumer
         try:
             partitions = await self._partitions(consumer)
             consumer.assign(partitions)
@@ -66,6 +76,7 @@ class BroadcastReader:
                     log.info("the broadcast topics were read to their end")
                     self._join.caught_up()
         finally:
+            self._consumer = None
             await consumer.stop()
 
     def _take(self, topic: str, key: bytes | None, value: bytes | None) -> None:

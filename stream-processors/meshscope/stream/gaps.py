@@ -20,6 +20,10 @@ class GapDetector:
         self.total += skipped
         return skipped
 
+    def next_offset(self, topic: str, partition: int) -> int | None:
+        """The offset after the last one that was seen; None: none was seen."""
+        return self._next.get((topic, partition))
+
     def forget(self) -> None:
         """Partitions were assigned anew, and reading goes on from committed offsets."""
         self._next.clear()

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
+from uuid import uuid4
 
 from meshscope.events.facts import Drift, PolicyRequest, Snapshot, Verdict
 from meshscope.stream.agenda import Agenda
@@ -62,6 +63,7 @@ class Join:
         records, publish: Storage and outlet.
         clock: The time.
         compute: Runs decisions.
+        new_life: Makes unique names of records.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Join:
         publish: Publish,
         clock: Callable[[], Now],
         compute: Compute = at_once,
+        new_life: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
         self._broadcast = Broadcast(log_epoch)
         self._world = World(
@@ -84,6 +87,7 @@ class Join:
         self._publish = publish
         self._clock = clock
         self._compute = compute
+        self._new_life = new_life
 
     @property
     def proxies(self) -> int:
@@ -118,7 +122,7 @@ class Join:
                 await self._commit(proxy, leave(record, self._world.log_epoch, self._clock()))
             self._agenda.remove(proxy)
             return
-        received = receive(record, snapshot, partition)
+        received = receive(record, snapshot, partition, self._new_life())
         if received is record:
             return
         self._agenda.add(proxy, snapshot.cluster)

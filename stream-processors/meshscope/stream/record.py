@@ -70,7 +70,8 @@ class ProxyRecord:
 
     Attributes:
         partition: Of the topic of snapshots; outputs and stored state have the same.
-        born: Id of the first snapshot.
+        life: Unique name of this record. A proxy whose record was removed gets another, also if the
+            same snapshots are read once more, so that no two facts have one id.
         snapshot: The newest one.
         revision: Number of facts published about this proxy.
         windows: By lane.
@@ -81,7 +82,7 @@ class ProxyRecord:
     """
 
     partition: int
-    born: str
+    life: str
     snapshot: Snapshot
     revision: int = 0
     windows: Mapping[str, Window] = field(default_factory=dict, hash=False)
@@ -94,7 +95,7 @@ class ProxyRecord:
 @dataclass(frozen=True, slots=True)
 class _Stored:
     partition: int
-    born: str
+    life: str
     snapshot: bytes
     revision: int
     windows: dict[str, Window]
@@ -114,7 +115,7 @@ def dump(record: ProxyRecord, now: int) -> bytes:
     return FORMAT + _encoder.encode(
         _Stored(
             partition=record.partition,
-            born=record.born,
+            life=record.life,
             snapshot=encode(record.snapshot),
             revision=record.revision,
             windows={
@@ -140,7 +141,7 @@ def load(data: bytes, now: int) -> ProxyRecord:
     stored = _decoder.decode(data[1:])
     return ProxyRecord(
         partition=stored.partition,
-        born=stored.born,
+        life=stored.life,
         snapshot=decode(stored.snapshot, Snapshot),
         revision=stored.revision,
         windows={

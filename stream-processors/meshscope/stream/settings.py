@@ -24,6 +24,8 @@ class WorkerSettings:
             (`MESHSCOPE_REPEAT_SECONDS`).
         session_timeout_s: After that time without a sign of life a worker's partitions go to
             others (`MESHSCOPE_SESSION_TIMEOUT_SECONDS`).
+        stuck_s: A worker that reads nothing for so long, although there is something, starts again
+            (`MESHSCOPE_STUCK_SECONDS`).
         max_poison: Number of records in a row that cannot be read before the worker stops, because
             then its input as a whole is wrong (`MESHSCOPE_MAX_CONSECUTIVE_POISON`).
     """
@@ -34,6 +36,7 @@ class WorkerSettings:
     endpoints_convergence_ms: int = 30_000
     repeat_ms: int = 24 * 60 * 60 * 1000
     session_timeout_s: float = 10.0
+    stuck_s: float = 30.0
     max_poison: int = 1_000
 
 
@@ -78,5 +81,6 @@ def from_environment(environment: Mapping[str, str]) -> WorkerSettings:
         endpoints_convergence_ms=milliseconds("MESHSCOPE_ENDPOINTS_CONVERGENCE_SECONDS", 30_000),
         repeat_ms=milliseconds("MESHSCOPE_REPEAT_SECONDS", 24 * 60 * 60 * 1000, 1.0),
         session_timeout_s=number("MESHSCOPE_SESSION_TIMEOUT_SECONDS", 10.0, 1.0),
+        stuck_s=number("MESHSCOPE_STUCK_SECONDS", 30.0, 5.0),
         max_poison=int(number("MESHSCOPE_MAX_CONSECUTIVE_POISON", 1_000, 1)),
     )

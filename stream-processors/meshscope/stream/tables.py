@@ -47,6 +47,7 @@ class StateTable(Generic[V]):
         self._load = load
         self._failed = failed
         self._values: dict[str, V] = {}
+        self._held: set[int] = set()
 
     def get(self, key: str) -> V | None:
         """The value of a key."""
@@ -57,17 +58,19 @@ class StateTable(Generic[V]):
         yield from self._values.items()
 
     def recover(self, partitions: set[int]) -> None:
-        """The table was recovered: take over what lies in these partitions."""
-        self._values.clear()
+        """The table was recovered: take over what lies in partitions that are new to us.
+
+        What we held already is newer than what Faust read once more, and its windows are running.
+        """
         for key, data in list(self._table.data.items()):
-            if data is None:
-                continue
             value = self._load(data)
-            if value.partition in partitions:
+            if value.partition in partitions - self._held:
                 self._values[key.decode()] = value
+        self._held = set(partitions)
 
     def release(self, partitions: set[int]) -> None:
         """These partitions are another worker's now; it may delete what we would still hold."""
+        self._held -= partitions
         for key, value in list(self._values.items()):
             if value.partition in partitions:
                 del self._values[key]

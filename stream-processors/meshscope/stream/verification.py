@@ -100,10 +100,16 @@ class Step:
     failure: Exception | None = None
 
 
-def receive(record: ProxyRecord | None, snapshot: Snapshot, partition: int) -> ProxyRecord:
-    """A snapshot came; one that is not newer than the known one changes nothing."""
+def receive(
+    record: ProxyRecord | None, snapshot: Snapshot, partition: int, life: str
+) -> ProxyRecord:
+    """A snapshot came; one that is not newer than the known one changes nothing.
+
+    Args:
+        life: Unique; names the record if the proxy had none.
+    """
     if record is None:
-        return ProxyRecord(partition, snapshot.id, snapshot)
+        return ProxyRecord(partition, life, snapshot)
     if _age(snapshot) <= _age(record.snapshot):
         return record if record.partition == partition else replace(record, partition=partition)
     return replace(record, snapshot=snapshot, partition=partition)
@@ -141,13 +147,13 @@ def leave(record: ProxyRecord, log_epoch: str, now: Now) -> ProxyRecord:
     for drift in record.open.values():
         revision += 1
         facts.append(
-            _closed(record, drift, "", fact_id(log_epoch, record.born, revision), revision, now)
+            _closed(record, drift, "", fact_id(log_epoch, record.life, revision), revision, now)
         )
     revision += 1
     snapshot = record.snapshot
     facts.append(
         Verdict(
-            id=fact_id(log_epoch, record.born, revision),
+            id=fact_id(log_epoch, record.life, revision),
             proxy=snapshot.proxy,
             cluster=snapshot.cluster,
             verdict="gone",
@@ -161,9 +167,9 @@ def leave(record: ProxyRecord, log_epoch: str, now: Now) -> ProxyRecord:
     return replace(record, revision=revision, open={}, outbox=tuple(facts), gone=True)
 
 
-def fact_id(log_epoch: str, born: str, revision: int) -> str:
+def fact_id(log_epoch: str, life: str, revision: int) -> str:
     """Id of the fact of this number about a proxy."""
-    return digest_bytes("fact", f"{log_epoch}:{born}:{revision}".encode())
+    return digest_bytes("fact", f"{log_epoch}:{life}:{revision}".encode())
 
 
 def _age(snapshot: Snapshot) -> tuple[int, str, int]:
@@ -297,7 +303,7 @@ class _Writer:
 
     def _next_id(self) -> str:
         self._revision += 1
-        return fact_id(self._world.log_epoch, self._record.born, self._revision)
+        return fact_id(self._world.log_epoch, self._record.life, self._revision)
 
     def _add(self, key: str, difference: Difference, declaration: Declaration) -> None:
         identity = self._next_id()
