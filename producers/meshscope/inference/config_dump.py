@@ -75,6 +75,8 @@ def read_config_dump(data: bytes, origin: str) -> Mapping[str, Any]:
         dump = msgspec.json.decode(text)
     except RecursionError:
         raise UnreadableConfigDump(origin, "is nested too deeply for a config dump") from None
+    except UnicodeDecodeError as error:
+        raise UnreadableConfigDump(origin, f"holds text that is not UTF-8: {error}") from None
     except msgspec.DecodeError as error:
         reason = str(error)
         if "truncated" in reason:
