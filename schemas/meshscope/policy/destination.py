@@ -152,6 +152,7 @@ class Destination:
         dns_refresh_ms, dns_respect_ttl, dns_family, dns_jitter_ms: For DNS; 0, False, "".
         metadata_exchange: Istio's TCP metadata exchange is spoken.
         alpn_override: False: Istio's ALPN filter must not change the ALPN of requests.
+        source_address: Address from which the proxy connects; empty: the kernel chooses.
         services: What it stands for.
         eds_service_name: Name asked from the control plane where it is not the default one.
     """
@@ -171,6 +172,7 @@ class Destination:
     dns_jitter_ms: int = 0
     metadata_exchange: bool = False
     alpn_override: bool = True
+    source_address: str = ""
     services: tuple[Service, ...] = ()
     eds_service_name: str = ""
 
