@@ -68,7 +68,7 @@ def test_says_what_is_wrong_with_bytes_that_are_no_dump(data: bytes, reason: str
 def test_every_cut_of_a_dump_is_noticed() -> None:
     text = json.dumps(capture_dump("bookshop", "000-base", "queue-0.orders")).encode()
     for length in range(1, len(text), 4_999):
-        with pytest.raises(UnreadableConfigDump, match="truncated|too early"):
+        with pytest.raises(UnreadableConfigDump, match=r"truncated|too early"):
             read_config_dump(text[:length], "cut")
 
 

@@ -207,7 +207,7 @@ def test_a_formula_that_grows_too_large_is_not_modelled() -> None:
 
 def rules(*names: str, action: str = "ALLOW", **policy: Any) -> dict[str, Any]:
     body = {"permissions": [ANY], "principals": [ANY], **policy}
-    result: dict[str, Any] = {"policies": {name: body for name in names}}
+    result: dict[str, Any] = {"policies": dict.fromkeys(names, body)}
     return result if action == "ALLOW" else {**result, "action": action}
 
 

@@ -159,9 +159,18 @@ class ClusterReader:
             dns_jitter_ms=cluster.milliseconds("dns_jitter") or 0,
             metadata_exchange=cluster.constant("filters", _METADATA_EXCHANGE),
             alpn_override=self.alpn_override,
+            source_address=self._source_address(),
             services=self.services,
             eds_service_name=self._service_name(),
         )
+
+    def _source_address(self) -> str:
+        bind = self._cluster.message("upstream_bind_config")
+        source = None if bind is None else bind.message("source_address")
+        if source is None:
+            return ""
+        source.constant("port_value", 0)
+        return source.string("address")
 
     def _service_name(self) -> str:
         eds = self._cluster.message("eds_cluster_config")
@@ -229,11 +238,6 @@ class ClusterReader:
             self_address: What stands for them.
         """
         cluster = self._cluster
-        bind = cluster.message("upstream_bind_config")
-        source = None if bind is None else bind.message("source_address")
-        source_address = "" if source is None else source.string("address")
-        if source is not None:
-            source.require("port_value", 0)
         kind: Literal["original_dst", "static"]
         if self.discovery == "original_dst":
             kind = "original_dst"
@@ -252,7 +256,7 @@ class ClusterReader:
                 else address
                 for address in configured_addresses(cluster)
             ),
-            source_address=source_address,
+            source_address=self._source_address(),
             protocol=self.protocol,
             connection_pool=connection_pool(cluster, self._options, self._http2),
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from meshscope.inference.names import INBOUND_PASSTHROUGH, target
 from meshscope.policy.authorization import Authorization
 from meshscope.policy.destination import Service
 from meshscope.policy.http_connection import HttpConnection
@@ -122,3 +123,12 @@ class Evidence:
     table_clusters: dict[str, set[str]] = field(default_factory=dict)
     table_policies: dict[str, set[PolicyKey]] = field(default_factory=dict)
     jwks: dict[str, str] = field(default_factory=dict)
+
+    def chain_clusters(self) -> set[str]:
+        """Clusters that lead from inbound chains to the workload itself."""
+        return {
+            name
+            for chain in self.chains
+            for name in chain.filters.clusters
+            if name == INBOUND_PASSTHROUGH or target(name).direction == "inbound"
+        }

@@ -18,7 +18,7 @@ from meshscope.inference.evidence import Evidence, InboundCluster
 from meshscope.inference.inbound import inbound_policies, outbound_orders
 from meshscope.inference.leftovers import Leftovers
 from meshscope.inference.listeners import read_listener
-from meshscope.inference.names import INBOUND_PASSTHROUGH, destination_key, endpoints_key, target
+from meshscope.inference.names import destination_key, endpoints_key, target
 from meshscope.inference.proxy import UNKNOWN, read_node
 from meshscope.inference.reader import ANY_PREFIX, Message, Reading, Unexpected, leaves
 from meshscope.inference.result import (
@@ -157,18 +157,19 @@ def _bootstrap(run: _Run, section: Message) -> None:
 
 
 def _clusters(run: _Run, section: Message) -> None:
+    own = run.evidence.chain_clusters()
     for cluster in active(section, CLUSTERS, run.phases, _name):
-        _resource(run, cluster, "Cluster", lambda message: _cluster(run, message))
+        _resource(run, cluster, "Cluster", lambda message: _cluster(run, message, own))
 
 
-def _cluster(run: _Run, cluster: Message) -> None:
+def _cluster(run: _Run, cluster: Message, own_clusters: set[str]) -> None:
     name = cluster.string("name")
     if not name:
         raise Unexpected("a cluster without a name")
     cluster.place = str(destination_key(name))
     reader = ClusterReader(cluster, name)
     run.clusters[name] = reader.discovery
-    if target(name).direction == "inbound" or name == INBOUND_PASSTHROUGH:
+    if name in own_clusters:
         port = target(name).port or key.ANY_PORT
         cluster.place = str(key.inbound(port))
         own = frozenset(run.proxy.addresses)
@@ -264,29 +265,32 @@ def _scoped_routes(_: _Run, section: Message) -> None:
 
 _SECTIONS: Final[dict[str, Callable[[_Run, Message], None]]] = {
     "BootstrapConfigDump": _bootstrap,
+    "ListenersConfigDump": _listeners,
     "ClustersConfigDump": _clusters,
     "EndpointsConfigDump": _endpoints,
-    "ListenersConfigDump": _listeners,
     "RoutesConfigDump": _routes,
     "ScopedRoutesConfigDump": _scoped_routes,
     "SecretsConfigDump": _secrets,
     "EcdsConfigDump": _extensions,
 }
-"""Reader of each section, in the order in which they are read."""
+"""Reader of each section, in the order in which they are read.
+
+Listeners come before clusters: a cluster that an inbound chain leads to is part of an `inbound`
+policy, every other one is a `destination`.
+"""
 
 
 def _resource(run: _Run, resource: Message, kind: str, read: Callable[[Message], object]) -> None:
     """Read one resource; if it makes no sense it is left as a whole, and the others go on."""
-    resource.require("@type", ANY_PREFIX + _TYPES[kind])
     resource.kind = kind
-    resource.label = ""
+    resource.place = kind
+    resource.require("@type", ANY_PREFIX + _TYPES[kind])
     before = _Mark.of(run.evidence)
     try:
         read(resource)
     except Unexpected as error:
         before.restore(run.evidence)
         resource.unread()
-        resource.place = resource.place or kind
         resource.label = f"{kind} {_name(resource) or _cluster_name(resource)}"
         resource.remark("unreadable", str(error))
 
