@@ -18,6 +18,7 @@ from meshscope.stream.faust_guard import UnguardedVersion, guard
 
 PARTITION = TP("topic", 0)
 ORIGINAL_NEW_OFFSET = Consumer._new_offset
+ORIGINAL_PERFORM_SEEK = Consumer.perform_seek
 
 
 class App:
@@ -38,6 +39,7 @@ class Acknowledged:
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> App:
     monkeypatch.setattr(Consumer, "_new_offset", ORIGINAL_NEW_OFFSET)
+    monkeypatch.setattr(Consumer, "perform_seek", ORIGINAL_PERFORM_SEEK)
     guarded = App()
     guard(guarded)
     return guarded
@@ -94,6 +96,38 @@ def test_without_the_guard_commits_stop_at_a_repetition() -> None:
     assert ORIGINAL_NEW_OFFSET(consumer, PARTITION) == 263
 
 
+class Seeking:
+    """The part of a consumer that `perform_seek` works on."""
+
+    def __init__(self, committed: dict[TP, int | None]) -> None:
+        self._committed = committed
+        self._read_offset: dict[TP, int | None] = {}
+        self._committed_offset: dict[TP, int | None] = {}
+        self.at_beginning: list[TP] = []
+        self._thread = self
+
+    def assignment(self) -> set[TP]:
+        return set(self._committed)
+
+    def _is_changelog_tp(self, tp: TP) -> bool:
+        return tp.topic.endswith("-changelog")
+
+    async def seek_to_committed(self) -> dict[TP, int | None]:
+        return self._committed
+
+    async def seek_to_beginning(self, *tps: TP) -> None:
+        self.at_beginning += tps
+
+
+async def test_a_partition_without_commits_is_read_from_its_beginning(app: App) -> None:
+    consumer = Seeking(
+        {TP("t", 0): None, TP("t", 1): 7, TP("t", 2): 0, TP("table-changelog", 0): None}
+    )
+    await Consumer.perform_seek(consumer)
+    assert consumer.at_beginning == [TP("t", 0), TP("t", 2)]
+    assert consumer._committed_offset == {TP("t", 1): 7, TP("t", 2): None}
+
+
 def test_guarding_twice_changes_nothing(app: App) -> None:
     before = Consumer._new_offset
     guard(App())
@@ -112,6 +146,9 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         (ORIGINAL_NEW_OFFSET, "1d2c7ea89a7ad4f1"),
         (Recovery.on_recovery_completed, "6ef567acf072e46d"),
         (FlowControlEvent.resume, "4dcdc1253fd0dcb4"),
+        (ORIGINAL_PERFORM_SEEK, "0e8c130ff4b0afd8"),
+        (Consumer.getmany, "4b168d84882a70d6"),
+        (Consumer.on_partitions_assigned, "29ce96596f05a18c"),
         (Consumer.ack, "5fcf41cf45153475"),
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),

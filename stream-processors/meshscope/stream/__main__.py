@@ -9,7 +9,7 @@ import faust
 
 from meshscope.events.topics import RESOURCES
 from meshscope.stream.app import APP_ID, StreamWorker
-from meshscope.stream.failure import EXIT_SETTINGS
+from meshscope.stream.failure import EXIT_RESTART, EXIT_SETTINGS, stop_at_once
 from meshscope.stream.judgement import Judge, Project
 from meshscope.stream.settings import InvalidSettings, WorkerSettings, from_environment
 from meshscope.transport.log_epoch import LogEpochReader
@@ -24,9 +24,13 @@ def run(settings: WorkerSettings, project: Project, judge: Judge) -> None:
     if epoch is None:
         return
     worker = StreamWorker(settings, project, judge, epoch, partial(epochs.current, RESOURCES.name))
-    faust.Worker(
+    shell = faust.Worker(
         worker.app, loglevel="INFO", override_logging=False, redirect_stdouts=False, quiet=True
-    ).execute_from_commandline()
+    )
+    try:
+        shell.execute_from_commandline()
+    except Exception as error:
+        stop_at_once(EXIT_RESTART, "Faust crashed", error)
 
 
 def main() -> int:
