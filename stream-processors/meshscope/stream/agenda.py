@@ -32,9 +32,13 @@ class Agenda:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, proxy: str, cluster: str) -> None:
-        """A proxy is one of ours; it is looked at soon."""
+    def track(self, proxy: str, cluster: str) -> None:
+        """A proxy is one of ours."""
         self._entries.setdefault(proxy, _Entry(cluster))
+
+    def add(self, proxy: str, cluster: str) -> None:
+        """A proxy is one of ours and must be looked at."""
+        self.track(proxy, cluster)
         self._dirty[proxy] = None
 
     def remove(self, proxy: str) -> None:

@@ -125,7 +125,7 @@ class Join:
         received = receive(record, snapshot, partition, self._new_life())
         if received is record:
             return
-        self._agenda.add(proxy, snapshot.cluster)
+        self._agenda.track(proxy, snapshot.cluster)
         await self._look(proxy, received, known=record)
 
     async def work(self) -> bool:

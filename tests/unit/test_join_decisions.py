@@ -1,0 +1,302 @@
+"""Single decisions of the join: windows, pending bodies, repetition, what cannot be compared."""
+
+from dataclasses import replace
+
+import pytest
+from join_simulation import Broker, Clock, open_drifts, run, settle, start, verdicts
+from small_mesh import CLUSTER, ORIGIN, Held, held, resource, sync
+
+from meshscope.events.codec import encode
+from meshscope.events.facts import Drift, ProxyState, Verdict
+from meshscope.stream.decoding import Declared, Mark, Scope
+from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS
+from meshscope.stream.join import Join
+from meshscope.stream.record import dump, load
+from meshscope.stream.verification import MAX_OPEN, Timing
+
+SCOPE = Scope(ORIGIN, CLUSTER)
+PROXY = "p1.shop"
+TIMING = Timing({CONFIGURATION: 10_000, ENDPOINTS: 30_000})
+
+
+class Mesh:
+    def __init__(self, **declared: int) -> None:
+        self.broker = Broker()
+        self.clock = Clock()
+        self.sequence = 0
+        self.declared: dict[str, int] = declared
+        self.published: list[Held] = []
+        self.restart()
+
+    def restart(self) -> None:
+        self.join: Join = start(self.broker, self.clock, TIMING)
+        self.declare(**self.declared)
+        self.join.broadcast(Mark(SCOPE, sync({})))
+        for made in self.published:
+            self.bodies(made)
+        self.join.caught_up()
+        self.work()
+
+    def declare(self, **policies: int) -> None:
+        self.declared = policies
+        made = resource("r", policies)
+        self.join.broadcast(Declared(SCOPE, made.key(ORIGIN, CLUSTER), made))
+
+    def hold(self, *, bodies: bool = True, state: ProxyState | None = None, **kept: int) -> Held:
+        self.sequence += 1
+        made = held(PROXY, kept, self.sequence, state=state)
+        if bodies:
+            self.published.append(made)
+            self.bodies(made)
+        run(self.join.snapshot(f"{CLUSTER}/{PROXY}", 0, made.snapshot))
+        return made
+
+    def bodies(self, made: Held) -> None:
+        for fact in made.policies.values():
+            self.join.broadcast(fact)  # type: ignore[arg-type]
+
+    def work(self) -> None:
+        while run(self.join.work()):
+            pass
+
+    def wait(self, ms: int) -> None:
+        self.clock.advance(ms)
+        self.work()
+
+    @property
+    def verdict(self) -> str:
+        return verdicts(self.broker.facts)[PROXY]
+
+    @property
+    def drifts(self) -> set[str]:
+        return {key.split("/")[-1] or "e1" for _, key in open_drifts(self.broker.facts)}
+
+    @property
+    def last(self) -> Verdict:
+        return [each for each in self.broker.facts if isinstance(each, Verdict)][-1]
+
+
+def in_sync(**kept: int) -> Mesh:
+    mesh = Mesh(**kept)
+    mesh.hold(**kept)
+    assert mesh.verdict == "in-sync"
+    settle(mesh.join, mesh.clock, 60_000)
+    return mesh
+
+
+def test_what_changes_in_the_proxy_alone_is_drift_at_once() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    assert mesh.verdict == "drift"
+    assert mesh.drifts == {"a"}
+
+
+def test_a_proxy_has_time_to_take_in_what_is_newly_declared() -> None:
+    mesh = in_sync(a=1)
+    mesh.declare(a=2)
+    mesh.work()
+    assert mesh.verdict == "converging"
+    mesh.wait(9_999)
+    assert mesh.drifts == set()
+    mesh.wait(1)
+    assert mesh.verdict == "drift"
+    assert mesh.drifts == {"a"}
+
+
+def test_a_proxy_that_takes_it_in_was_never_in_drift() -> None:
+    mesh = in_sync(a=1)
+    mesh.declare(a=2)
+    mesh.work()
+    mesh.wait(5_000)
+    mesh.hold(a=2)
+    mesh.wait(60_000)
+    assert mesh.verdict == "in-sync"
+    assert not any(isinstance(fact, Drift) for fact in mesh.broker.facts)
+
+
+def test_endpoints_converge_in_a_window_of_their_own() -> None:
+    mesh = in_sync(a=1, e1=1)
+    mesh.declare(a=1, e1=2)
+    mesh.work()
+    mesh.wait(29_999)
+    assert mesh.verdict == "converging"
+    mesh.hold(a=2, e1=1)
+    assert mesh.drifts == {"a"}, "the window of endpoints is not that of configuration"
+    mesh.wait(1)
+    assert mesh.drifts == {"a", "e1"}
+
+
+def test_a_restart_goes_on_with_what_is_left_of_a_window() -> None:
+    mesh = in_sync(a=1)
+    mesh.declare(a=2)
+    mesh.work()
+    mesh.restart()
+    mesh.wait(9_999)
+    assert mesh.verdict == "converging"
+    mesh.wait(1)
+    assert mesh.verdict == "drift"
+
+
+def test_a_restart_keeps_an_open_drift_and_says_nothing() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    before = len(mesh.broker.facts)
+    mesh.restart()
+    mesh.wait(1_000)
+    assert len(mesh.broker.facts) == before
+    mesh.hold(a=1)
+    assert [fact.status for fact in mesh.broker.facts if isinstance(fact, Drift)] == [
+        "opened",
+        "closed",
+    ]
+
+
+def test_a_drift_that_comes_back_is_another_one() -> None:
+    mesh = in_sync(a=1)
+    for value in (2, 1, 2):
+        mesh.hold(a=value)
+    opened = [fact for fact in mesh.broker.facts if isinstance(fact, Drift)]
+    assert [fact.status for fact in opened] == ["opened", "closed", "opened"]
+    assert opened[0].episode == opened[1].episode != opened[2].episode
+
+
+def test_an_open_drift_that_looks_different_is_told_again() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    mesh.hold(a=3)
+    drifts = [fact for fact in mesh.broker.facts if isinstance(fact, Drift)]
+    assert [fact.status for fact in drifts] == ["opened", "open"]
+    assert drifts[0].episode == drifts[1].episode
+    assert "3" in drifts[1].observed
+
+
+def test_what_is_still_open_is_told_daily() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    day = TIMING.repeat
+    told = len(mesh.broker.facts)
+    mesh.wait(day - 1)
+    assert len(mesh.broker.facts) == told
+    mesh.wait(1_000)
+    repeated = mesh.broker.facts[told:]
+    assert [getattr(fact, "status", "verdict") for fact in repeated] == ["open", "verdict"]
+
+
+def test_missing_bodies_are_pending_and_asked_for_with_patience() -> None:
+    mesh = in_sync(a=1)
+    made = mesh.hold(a=2, b=1, bodies=False)
+    assert mesh.verdict == "in-sync", "the last verdict stays"
+    assert mesh.broker.requests == []
+    mesh.wait(1_000)
+    assert len(mesh.broker.requests) == 1
+    assert set(mesh.broker.requests[0].digests) <= set(made.policies)
+    for _ in range(60):
+        mesh.wait(1_000)
+    assert 4 <= len(mesh.broker.requests) <= 7
+    mesh.bodies(made)
+    mesh.work()
+    assert mesh.verdict == "drift"
+    asked = len(mesh.broker.requests)
+    mesh.wait(600_000)
+    assert len(mesh.broker.requests) == asked
+
+
+def test_only_bodies_that_differ_are_needed() -> None:
+    mesh = in_sync(a=1, b=1)
+    full = held(PROXY, {"a": 2, "b": 1}, 9)
+    mesh.join.broadcast(next(f for f in full.policies.values() if hasattr(f, "entries")))
+    run(mesh.join.snapshot(f"{CLUSTER}/{PROXY}", 0, full.snapshot))
+    mesh.wait(1_000)
+    assert len(mesh.broker.requests[0].digests) == 1
+
+
+def test_nothing_is_said_before_a_complete_list() -> None:
+    broker, clock = Broker(), Clock()
+    join = start(broker, clock, TIMING)
+    join.caught_up()
+    made = resource("r", {"a": 1})
+    join.broadcast(Declared(SCOPE, made.key(ORIGIN, CLUSTER), made))
+    run(join.snapshot(f"{CLUSTER}/{PROXY}", 0, held(PROXY, {}).snapshot))
+    assert verdicts(broker.facts) == {PROXY: "unknown"}
+    assert "no complete list" in [f for f in broker.facts if isinstance(f, Verdict)][-1].reason
+    join.broadcast(Mark(SCOPE, sync({0: 5})))
+    settle(join, clock)
+    assert verdicts(broker.facts) == {PROXY: "unknown"}
+    join.read_up_to(0, 5)
+    settle(join, clock)
+    assert verdicts(broker.facts) == {PROXY: "drift"}
+
+
+def test_a_mark_of_another_log_does_not_count() -> None:
+    broker, clock = Broker(), Clock()
+    join = start(broker, clock, TIMING)
+    join.caught_up()
+    join.broadcast(Mark(SCOPE, sync({}, log_epoch="before")))
+    run(join.snapshot(f"{CLUSTER}/{PROXY}", 0, held(PROXY, {}).snapshot))
+    assert "earlier log" in [f for f in broker.facts if isinstance(f, Verdict)][-1].reason
+
+
+def test_a_projection_that_fails_is_told_and_closes_nothing() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    mesh.declare(boom=1)
+    mesh.work()
+    assert mesh.verdict == "unknown"
+    assert "nobody thought of boom" in mesh.last.reason
+    assert mesh.drifts == {"a"}
+    mesh.declare(a=2)
+    mesh.work()
+    assert mesh.verdict == "in-sync"
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "reason"),
+    [
+        ({"state": ProxyState(error="the admin interface does not answer")}, "unknown", "admin"),
+        ({"ir_version": 0}, "unverifiable", "version 0 of the vocabulary"),
+    ],
+)
+def test_a_snapshot_that_cannot_be_compared_keeps_its_drifts(
+    change: dict[str, object], verdict: str, reason: str
+) -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    snapshot = replace(held(PROXY, {}, 9).snapshot, **change)
+    run(mesh.join.snapshot(f"{CLUSTER}/{PROXY}", 0, snapshot))
+    assert mesh.verdict == verdict
+    assert reason in mesh.last.reason
+    assert mesh.drifts == {"a"}
+
+
+def test_a_proxy_that_leaves_closes_its_drifts_and_comes_back_as_another() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    run(mesh.join.snapshot(f"{CLUSTER}/{PROXY}", 0, None))
+    assert mesh.verdict == "gone"
+    assert mesh.drifts == set()
+    assert mesh.join.proxies == 0
+    mesh.hold(a=2)
+    mesh.wait(10_000)
+    assert mesh.drifts == {"a"}
+    ids = [fact.id for fact in mesh.broker.facts]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_badly_wrong_proxy_is_told_in_steps_that_fit_into_records() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(**{f"x{number}": 1 for number in range(MAX_OPEN + 50)})
+    mesh.work()
+    assert len(open_drifts(mesh.broker.facts)) == MAX_OPEN
+    assert mesh.last.differences == MAX_OPEN + 51
+    assert all(len(data) < 900_000 for _, data in mesh.broker.changelog if data)
+
+
+def test_a_record_is_read_as_it_was_written() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    data = next(data for _, data in reversed(mesh.broker.changelog) if data)
+    record = load(data, 5_000)
+    assert dump(record, 5_000) == data
+    assert encode(record.snapshot)
+    with pytest.raises(ValueError, match="format 00"):
+        load(b"\x00" + data[1:], 0)
