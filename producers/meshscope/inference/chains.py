@@ -34,6 +34,7 @@ class TcpForward:
 
     to: tuple[WeightedTarget, ...] = ()
     idle_timeout_ms: int | None = None
+    max_duration_ms: int | None = None
     max_connect_attempts: int = 1
     hash: tuple[HashPolicy, ...] = ()
     tunnel: str = ""
@@ -231,6 +232,7 @@ def _tcp_proxy(config: Message, read: ReadChain, telemetry: str) -> None:
     read.tcp = TcpForward(
         to=targets,
         idle_timeout_ms=config.milliseconds("idle_timeout"),
+        max_duration_ms=config.milliseconds("max_downstream_connection_duration"),
         max_connect_attempts=config.integer("max_connect_attempts", 1),
         hash=hash_policies(config),
         tunnel="" if tunnel is None else _tunnel(tunnel),

@@ -106,6 +106,8 @@ class InboundReader:
             chain.remark("tcp_proxy", str(read.tcp))
         if read.tcp.max_connect_attempts != 1:
             chain.remark("max_connect_attempts", str(read.tcp.max_connect_attempts))
+        if read.tcp.max_duration_ms is not None:
+            chain.remark("max_downstream_connection_duration", str(read.tcp.max_duration_ms))
         others = ChainMatch(
             destination_port=match.destination_port,
             transport_protocol=match.transport_protocol,

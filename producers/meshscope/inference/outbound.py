@@ -96,6 +96,7 @@ class OutboundReader:
             route_table=read.filters.route_table,
             to=tcp.to,
             idle_timeout_ms=tcp.idle_timeout_ms,
+            max_duration_ms=tcp.max_duration_ms,
             max_connect_attempts=tcp.max_connect_attempts,
             hash=tcp.hash,
             tunnel=tcp.tunnel,

@@ -52,6 +52,8 @@ class OutboundChain:
         route_table: RDS name for HTTP; empty: TCP.
         to: TCP destinations with weights; empty for HTTP.
         idle_timeout_ms: Of TCP connections; None: Envoy's default of one hour.
+        max_duration_ms: Of TCP connections, however busy they are (DestinationRule
+            `maxConnectionDuration`); None: no limit.
         max_connect_attempts: Tries to connect to a TCP destination.
         hash: What consistent hashing of TCP connections hashes.
         tunnel: Host and port of a CONNECT tunnel (`host:port`, `POST host:port`); empty: none.
@@ -62,6 +64,7 @@ class OutboundChain:
     route_table: str = ""
     to: tuple[WeightedTarget, ...] = ()
     idle_timeout_ms: int | None = None
+    max_duration_ms: int | None = None
     max_connect_attempts: int = 1
     hash: tuple[HashPolicy, ...] = ()
     tunnel: str = ""
