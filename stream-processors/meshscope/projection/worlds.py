@@ -16,10 +16,11 @@ Outcomes = Mapping[PolicyKey, tuple[Policy | None, ...]]
 def merge(worlds: Sequence[Mapping[PolicyKey, Policy]]) -> Outcomes:
     """The outcomes of all keys that exist in any world; each digest once, the first world first."""
     keys = dict.fromkeys(key for world in worlds for key in world)
-    return {key: _distinct(world.get(key) for world in worlds) for key in keys}
+    return {key: distinct(world.get(key) for world in worlds) for key in keys}
 
 
-def _distinct(policies: Iterable[Policy | None]) -> tuple[Policy | None, ...]:
+def distinct(policies: Iterable[Policy | None]) -> tuple[Policy | None, ...]:
+    """Each outcome once, in the order given."""
     by_digest: dict[str, Policy | None] = {}
     for policy in policies:
         by_digest.setdefault("" if policy is None else policy.digest, policy)

@@ -1,0 +1,59 @@
+"""What every part of a projection reads, and what it contributes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshscope.events.proxy import ProxyInputs
+from meshscope.projection.inbound_ports import Interception
+from meshscope.projection.mesh import Mesh
+from meshscope.projection.result import Unverifiable
+from meshscope.projection.sidecar_scope import SidecarScope
+from meshscope.projection.workload import Workload
+from meshscope.projection.worlds import Outcomes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """A proxy in its mesh.
+
+    Attributes:
+        mesh: What all proxies share.
+        proxy: The proxy's inputs.
+        workload: Its workload.
+        scope: What it sees.
+    """
+
+    mesh: Mesh
+    proxy: ProxyInputs
+    workload: Workload
+    scope: SidecarScope
+
+    @property
+    def interception(self) -> Interception:
+        """How its connections are captured."""
+        return self.proxy.interception
+
+    @property
+    def proxy_config(self) -> Mapping[str, Any]:
+        """ProxyConfig that the proxy was started with."""
+        found: Mapping[str, Any] = self.proxy.metadata.get("PROXY_CONFIG") or {}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What a part says.
+
+    Attributes:
+        outcomes: Every possible outcome per key.
+        unverifiable: Parts of which nothing can be said.
+        notes: Limits.
+    """
+
+    outcomes: Outcomes = field(default_factory=dict)
+    unverifiable: tuple[Unverifiable, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+Part = Callable[[Context], Contribution]

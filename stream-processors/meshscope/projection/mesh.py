@@ -1,0 +1,133 @@
+"""What every proxy of a mesh shares: settings, services, VirtualServices, rules, scopes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from meshscope.events.control_plane import ControlPlane
+from meshscope.events.resource import Resource
+from meshscope.projection.declarations import Declarations, declarations
+from meshscope.projection.destination_policies import Known, Servers
+from meshscope.projection.destination_rule import RuleIndex
+from meshscope.projection.features import Features, features
+from meshscope.projection.gateway_routes import gateway_routes
+from meshscope.projection.instances import InstanceIndex
+from meshscope.projection.mesh_config import MeshConfig, mesh_config
+from meshscope.projection.registry import Registry, registry
+from meshscope.projection.sidecar_scope import ScopeBuilder, SidecarScope
+from meshscope.projection.virtual_service import VirtualService, virtual_services
+from meshscope.projection.visibility import PRIVATE, Visible, by_visibility
+
+DEFAULT_DOMAIN = "cluster.local"
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Everything that is the same for all proxies. Equality is identity.
+
+    Attributes:
+        control_plane: The control plane.
+        declared: All resources.
+        config: Mesh configuration.
+        features: Version and switches.
+        cluster: Kubernetes cluster id.
+        domain: DNS domain of the cluster.
+    """
+
+    control_plane: ControlPlane
+    declared: Declarations
+    config: MeshConfig
+    features: Features
+    cluster: str
+    domain: str
+
+    @cached_property
+    def registry(self) -> Registry:
+        """All services."""
+        return registry(
+            self.declared.of("Namespace", "Service", "ServiceEntry"),
+            trust_domain=self.config.trust_domain,
+            domain=self.domain,
+            default_exports=self.config.service_exports,
+        )
+
+    @cached_property
+    def virtual_services(self) -> Visible[VirtualService]:
+        """All VirtualServices, and what routes of the Gateway API stand for, oldest first."""
+        own = virtual_services(
+            self.declared.of("VirtualService"),
+            domain=self.domain,
+            default_exports=self.config.virtual_service_exports,
+        )
+        routes = gateway_routes(
+            self.declared.of("HTTPRoute", "GRPCRoute"), self.registry, self.domain
+        )
+        ordered = sorted(
+            (*own, *routes), key=lambda vs: (vs.created_at or "", vs.name, vs.namespace)
+        )
+        return by_visibility(ordered, self.config.virtual_service_exports)
+
+    @cached_property
+    def known(self) -> Known:
+        """What destinations depend on."""
+        return Known(
+            RuleIndex(
+                self.declared.of("DestinationRule"),
+                self.config.root_namespace,
+                PRIVATE in self.config.destination_rule_exports,
+                self.domain,
+            ),
+            InstanceIndex(
+                self.declared.of(
+                    "EndpointSlice", "Pod", "Node", "Service", "ServiceEntry", "WorkloadEntry"
+                ),
+                self.cluster,
+                self.config.trust_domain,
+                self.domain,
+            ),
+            Servers(self.declared.of("PeerAuthentication"), self.config.root_namespace),
+            self.config.trust_domain_aliases,
+        )
+
+    def scope(self, namespace: str, sidecar: Resource | None) -> SidecarScope:
+        """What the proxies of a namespace see to which a Sidecar applies."""
+        key = (namespace, id(sidecar))
+        found = self._scopes.get(key)
+        if found is None:
+            builder = ScopeBuilder(
+                self.registry, self.virtual_services, self.features.has("sidecar_exclusions")
+            )
+            found = builder.scope(namespace, sidecar)
+            self._scopes[key] = found
+        return found
+
+    @cached_property
+    def _scopes(self) -> dict[tuple[str, int], SidecarScope]:
+        return {}
+
+
+def build_mesh(
+    control_plane: ControlPlane,
+    resources: Iterable[Resource],
+    *,
+    version: str,
+    cluster: str,
+    domain: str,
+) -> Mesh:
+    """The mesh that a control plane and its resources make.
+
+    Args:
+        control_plane: The control plane.
+        resources: All resources, with ages that are known or assumed.
+        version: Istio's version; empty: not known.
+        cluster: Kubernetes cluster id.
+        domain: DNS domain of the cluster.
+    """
+    return Mesh(
+        control_plane,
+        declarations(resources),
+        mesh_config(control_plane.mesh_config),
+        features(version, control_plane.environment),
+        cluster,
+        domain,
+    )

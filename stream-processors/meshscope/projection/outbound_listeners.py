@@ -1,0 +1,345 @@
+"""Kind `outbound_listener`: which listeners a proxy opens for its application's connections.
+
+HTTP services share one listener per port; TCP services and those whose protocol is detected have
+one at their own address. Where both kinds meet at one address, the first bytes tell them apart.
+
+Source: https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/ and
+https://istio.io/latest/docs/reference/config/networking/sidecar/#IstioEgressListener.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Final, Literal
+
+from meshscope.policy.outbound_listener import ChainMatch, OutboundChain, OutboundListener
+from meshscope.policy.source import ResourceRef
+from meshscope.policy.target import WeightedTarget
+from meshscope.projection.egress import Outside
+from meshscope.projection.inbound_ports import Interception
+from meshscope.projection.instances import Instance
+from meshscope.projection.listener_chains import Chain, ChainInputs, Place, opaque_chains
+from meshscope.projection.protocols import AUTO, HTTP, HTTP_PROXY, TCP, UDP
+from meshscope.projection.registry import UNSPECIFIED, Service, ServicePort
+from meshscope.projection.route_targets import BLACKHOLE
+from meshscope.projection.sidecar_scope import EgressListener, SidecarScope
+
+Address = tuple[str, int]
+"""Bind address and port of a listener."""
+
+AddressOf = Callable[[Service], str]
+InstancesOf = Callable[[Service], Sequence[Instance]]
+
+_LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+_WILDCARD: Final = {4: UNSPECIFIED, 6: "::"}
+_SOCKET: Final = "unix://"
+_RAW: Final = "raw_buffer"
+_ONE_PROTOCOL: Final = ("mongo", "mysql")
+"""Protocols that share their listener with no other."""
+
+_UNBOUNDED_MS: Final = 0
+_CATCH_ALL_DETECTION_MS: Final = 15_000
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerInputs:
+    """What listeners depend on besides what the proxy sees.
+
+    Attributes:
+        interception: How its connections are captured.
+        addresses: Its own.
+        chains: What TCP chains depend on.
+        outside: Where unknown traffic goes.
+        detection_timeout_ms: How long sniffing waits.
+        connect_timeout_ms: Limit for handshakes.
+        http_alpn: What the HTTP inspector calls HTTP.
+        reserved: Ports on which the proxy has listeners of its own at the wildcard address.
+        listen_port: Port to which connections are redirected.
+        http_proxy_port: Port of the explicit HTTP proxy; 0: none.
+        unprivileged: It cannot open ports below 1024.
+        address_of: Address of a service for this proxy.
+        instances: Who serves a service.
+    """
+
+    interception: Interception
+    addresses: tuple[str, ...]
+    chains: ChainInputs
+    outside: Outside
+    detection_timeout_ms: int
+    connect_timeout_ms: int
+    http_alpn: tuple[str, ...]
+    reserved: frozenset[int]
+    listen_port: int
+    http_proxy_port: int
+    unprivileged: bool
+    address_of: AddressOf
+    instances: InstancesOf
+
+    @property
+    def wildcard(self) -> str:
+        """The address that stands for all."""
+        return _WILDCARD[self._family]
+
+    @property
+    def loopback(self) -> str:
+        """The address of listeners that open their port themselves."""
+        return _LOOPBACK[self._family]
+
+    @property
+    def _family(self) -> Literal[4, 6]:
+        versions = {ip_address(address).version for address in self.addresses}
+        return 6 if versions == {6} else 4
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltListener:
+    """A listener with the resources that it came from."""
+
+    listener: OutboundListener
+    sources: tuple[ResourceRef, ...] = ()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A listener while services are added to it.
+
+    Attributes:
+        binds: It opens its port itself.
+        protocol: Declared protocol; `auto` once chains of both kinds are there.
+        chains: So far.
+        locked: An earlier egress listener made it, so that later ones add nothing.
+    """
+
+    binds: bool
+    protocol: str
+    chains: list[Chain]
+    locked: bool = False
+
+
+def outbound_listeners(
+    scope: SidecarScope, inputs: ListenerInputs
+) -> Mapping[Address, BuiltListener]:
+    """The listeners of a proxy by address and port, the catch-all listener among them."""
+    entries: dict[Address, _Entry] = {}
+    for listener in scope.listeners:
+        for entry in entries.values():
+            entry.locked = True
+        for placed in _places(listener, inputs):
+            _add(entries, placed, listener, inputs)
+    found = {address: _built(entry, inputs) for address, entry in entries.items()}
+    if inputs.http_proxy_port:
+        found[inputs.loopback, inputs.http_proxy_port] = _http_proxy(inputs)
+    if inputs.interception != "NONE":
+        found[inputs.wildcard, inputs.listen_port] = _catch_all(inputs)
+    return found
+
+
+def _places(listener: EgressListener, inputs: ListenerInputs) -> Iterator[tuple[Place, bool]]:
+    """Where the services of an egress listener stand, and whether the port is opened there.
+
+    An empty address is decided by the protocol.
+    """
+    binds = (
+        inputs.interception == "NONE" or listener.capture_none or listener.bind.startswith(_SOCKET)
+    )
+    bind = listener.bind or (inputs.loopback if binds else "")
+    for service in listener.services:
+        for port in service.ports if listener.port is None else (listener.port,):
+            if not _can_bind(port, bind, inputs, binds=binds):
+                continue
+            if listener.port is None and _by_workload(service, port, bind, inputs):
+                yield from (
+                    (Place(service, port, address), binds)
+                    for address in _workload_addresses(service, port, inputs)
+                )
+            else:
+                yield Place(service, port, bind), binds
+
+
+def _can_bind(port: ServicePort, bind: str, inputs: ListenerInputs, *, binds: bool) -> bool:
+    if binds and inputs.unprivileged and 0 < port.number < 1024:
+        return False
+    at_wildcard = bind == inputs.wildcard if bind else port.protocol in HTTP
+    return not (at_wildcard and port.number in inputs.reserved)
+
+
+def _by_workload(service: Service, port: ServicePort, bind: str, inputs: ListenerInputs) -> bool:
+    """Whether every workload of a service has a listener of its own."""
+    return (
+        not bind
+        and service.resolution == "none"
+        and inputs.address_of(service) == UNSPECIFIED
+        and (port.protocol in TCP or port.protocol == AUTO)
+        and (
+            service.from_kubernetes
+            or service.selector is not None
+            or any(i.port_name == port.name for i in inputs.instances(service))
+        )
+    )
+
+
+def _workload_addresses(
+    service: Service, port: ServicePort, inputs: ListenerInputs
+) -> Iterator[str]:
+    """Addresses of a service's workloads; traffic to oneself passes no outbound listener."""
+    own = inputs.addresses[:1]
+    for instance in inputs.instances(service):
+        if instance.port_name == port.name and instance.address not in own:
+            try:
+                ip_address(instance.address)
+            except ValueError:
+                continue
+            yield instance.address
+
+
+def _add(
+    entries: dict[Address, _Entry],
+    placed: tuple[Place, bool],
+    listener: EgressListener,
+    inputs: ListenerInputs,
+) -> None:
+    """Add a service's port to the listener of its address, unless another service has it."""
+    place, binds = placed
+    protocol = place.port.protocol
+    if place.service.resolution == "alias" or protocol == UDP:
+        return
+    place = _bound(place, inputs)
+    entry = entries.get((place.bind, place.port.number))
+    if entry is None:
+        chains = _chains(place, listener, inputs)
+        http_only = protocol in HTTP and place.bind != inputs.wildcard
+        kind = protocol if protocol in TCP or http_only or protocol == HTTP_PROXY else AUTO
+        entries[place.bind, place.port.number] = _Entry(binds, kind, chains)
+        return
+    if entry.locked or _refuses(entry, protocol):
+        return
+    if protocol in HTTP:
+        if entry.protocol in TCP:
+            _merge(entry, _chains(place, listener, inputs), AUTO)
+    elif protocol == AUTO and entry.protocol in HTTP:
+        entry.binds, entry.protocol = binds, AUTO
+        entry.chains = _chains(place, listener, inputs)
+    elif protocol == AUTO and entry.protocol == AUTO:
+        _merge(entry, list(opaque_chains(place, listener.virtual_services, inputs.chains)), AUTO)
+    else:
+        mixed = entry.protocol if protocol in TCP and entry.protocol in TCP else AUTO
+        _merge(entry, _chains(place, listener, inputs), mixed)
+
+
+def _refuses(entry: _Entry, protocol: str) -> bool:
+    special = protocol in _ONE_PROTOCOL or entry.protocol in _ONE_PROTOCOL
+    return special and protocol != entry.protocol
+
+
+def _merge(entry: _Entry, chains: Sequence[Chain], protocol: str) -> None:
+    for chain in chains:
+        if not any(known.conflicts_with(chain) for known in entry.chains):
+            entry.chains.append(chain)
+    entry.protocol = protocol
+
+
+def _bound(place: Place, inputs: ListenerInputs) -> Place:
+    """Decide the address where it was left open."""
+    if place.bind:
+        return place
+    if place.port.protocol in HTTP:
+        return replace(place, bind=inputs.wildcard)
+    address = inputs.address_of(place.service)
+    if "/" in address:
+        return replace(place, bind=inputs.wildcard, networks=(address,))
+    if address == UNSPECIFIED and not place.service.from_kubernetes:
+        address = inputs.wildcard
+    return replace(place, bind=address)
+
+
+def _chains(place: Place, listener: EgressListener, inputs: ListenerInputs) -> list[Chain]:
+    protocol = place.port.protocol
+    if protocol == HTTP_PROXY:
+        return [_http_chain(place, ChainMatch())]
+    sniffed = ChainMatch(application_protocols=inputs.http_alpn, transport_protocol=_RAW)
+    if protocol in HTTP:
+        match = sniffed if place.bind == inputs.wildcard else ChainMatch()
+        return [_http_chain(place, match)]
+    chains = list(opaque_chains(place, listener.virtual_services, inputs.chains))
+    if protocol == AUTO:
+        own_table = place.bind != inputs.wildcard
+        chains.append(_http_chain(place, sniffed, own_table=own_table))
+    return chains
+
+
+def _http_chain(place: Place, match: ChainMatch, *, own_table: bool = False) -> Chain:
+    number = place.port.number
+    table = str(number) if number else place.bind
+    if own_table and number:
+        table = f"{place.service.host}:{number}"
+    return Chain(match, OutboundChain(route_table=table))
+
+
+def _built(entry: _Entry, inputs: ListenerInputs) -> BuiltListener:
+    """The listener; connections that no chain takes leave the mesh, or are refused."""
+    some = [chain for chain in entry.chains if not chain.takes_everything]
+    every = [chain for chain in entry.chains if chain.takes_everything]
+    default: OutboundChain | None = None
+    chains = [_timed(chain.built(), inputs) for chain in some]
+    if every and some:
+        default = _timed(every[-1].built(), inputs)
+    elif every:
+        chains = [_timed(every[-1].built(), inputs)]
+    else:
+        default = OutboundChain(
+            to=(WeightedTarget(inputs.outside.to),), idle_timeout_ms=inputs.chains.idle_timeout_ms
+        )
+    detects: list[Literal["http", "tls"]] = []
+    if any(chain.match.server_names for chain in entry.chains):
+        detects.append("tls")
+    by_http = any(chain.match.application_protocols for chain in entry.chains)
+    if by_http:
+        detects.append("http")
+    return BuiltListener(
+        OutboundListener(
+            binds=entry.binds,
+            detects=tuple(detects),
+            detection_timeout_ms=inputs.detection_timeout_ms if by_http else _UNBOUNDED_MS,
+            continue_on_timeout=True,
+            chains=tuple(chains),
+            default=default,
+        ),
+        tuple(dict.fromkeys(ref for chain in entry.chains for ref in chain.sources)),
+    )
+
+
+def _timed(chain: OutboundChain, inputs: ListenerInputs) -> OutboundChain:
+    return replace(chain, connect_timeout_ms=inputs.connect_timeout_ms)
+
+
+def _http_proxy(inputs: ListenerInputs) -> BuiltListener:
+    chain = OutboundChain(route_table="http_proxy", connect_timeout_ms=inputs.connect_timeout_ms)
+    return BuiltListener(
+        OutboundListener(
+            binds=True,
+            detection_timeout_ms=_UNBOUNDED_MS,
+            continue_on_timeout=True,
+            chains=(chain,),
+        )
+    )
+
+
+def _catch_all(inputs: ListenerInputs) -> BuiltListener:
+    """The listener to which connections are redirected; its own port is closed."""
+    chains = (
+        OutboundChain(
+            ChainMatch(destination_port=inputs.listen_port), to=(WeightedTarget(BLACKHOLE),)
+        ),
+        OutboundChain(
+            to=(WeightedTarget(inputs.outside.to),), idle_timeout_ms=inputs.chains.idle_timeout_ms
+        ),
+    )
+    return BuiltListener(
+        OutboundListener(
+            binds=True,
+            detection_timeout_ms=_CATCH_ALL_DETECTION_MS,
+            use_original_dst=True,
+            chains=chains,
+        ),
+        inputs.outside.sources,
+    )

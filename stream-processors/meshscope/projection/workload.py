@@ -1,0 +1,173 @@
+"""The proxy as a workload: its labels, its place, and the service ports that it serves."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshscope.events.proxy import ProxyInputs
+from meshscope.events.resource import Resource
+from meshscope.projection.declarations import Declarations
+from meshscope.projection.inbound_ports import ServiceTarget
+from meshscope.projection.instances import place_of, with_place
+from meshscope.projection.locality import Place
+from meshscope.projection.registry import Registry, Service, ServicePort
+
+Json = Mapping[str, Any]
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workload:
+    """What a projection knows of the proxy's workload.
+
+    Attributes:
+        namespace: Its namespace.
+        labels: Labels that selectors look at: of the Pod, else of the endpoint that has its
+            address, else of the node metadata, which goes stale.
+        addresses: Its own.
+        node: Kubernetes node that it runs on.
+        place: Where it is.
+        place_labels: Its labels with those of its place.
+        targets: Service ports that it serves, oldest service first.
+    """
+
+    namespace: str
+    labels: Labels
+    addresses: tuple[str, ...] = ()
+    node: str = ""
+    place: Place = Place()
+    place_labels: Labels = field(default_factory=dict)
+    targets: tuple[ServiceTarget, ...] = ()
+
+
+def workload(proxy: ProxyInputs, declared: Declarations, registry: Registry) -> Workload:
+    """The workload of a proxy."""
+    name, _, namespace = proxy.proxy.rpartition(".")
+    pods = declared.of("Pod")
+    pod = next((p for p in pods if p.name == name and p.namespace == namespace), None)
+    labels = proxy.labels if pod is None else pod.labels
+    if pod is None and not labels:
+        labels = next(_endpoint_labels(declared, proxy.addresses), {})
+    node = proxy.node_name if pod is None else pod.spec.get("nodeName") or proxy.node_name
+    nodes = (n.labels for n in declared.of("Node") if n.name == node)
+    place = place_of(labels, next(nodes, {}))
+    if place == Place():
+        place = Place(proxy.region, proxy.zone, proxy.sub_zone)
+    return Workload(
+        namespace=proxy.namespace,
+        labels=labels,
+        addresses=proxy.addresses,
+        node=node,
+        place=place,
+        place_labels=with_place(labels, place, node=node, network=proxy.network),
+        targets=tuple(_targets(proxy, pod, labels, declared, registry)),
+    )
+
+
+def _endpoint_labels(declared: Declarations, addresses: Iterable[str]) -> Iterator[Labels]:
+    """Labels of the endpoints that have one of the addresses."""
+    own = set(addresses)
+    for entry in declared.of("WorkloadEntry"):
+        if entry.spec.get("address") in own:
+            yield {**entry.labels, **(entry.spec.get("labels") or {})}
+    for entry in declared.of("ServiceEntry"):
+        for endpoint in entry.spec.get("endpoints") or ():
+            if endpoint.get("address") in own:
+                yield endpoint.get("labels") or {}
+
+
+def _targets(
+    proxy: ProxyInputs,
+    pod: Resource | None,
+    labels: Labels,
+    declared: Declarations,
+    registry: Registry,
+) -> Iterator[ServiceTarget]:
+    entries = {entry.ref: entry for entry in declared.of("ServiceEntry")}
+    seen: set[tuple[str, str]] = set()
+    for service in registry.services:
+        if (service.host, str(service.ref)) in seen:
+            # Another address of the same host.
+            continue
+        seen.add((service.host, str(service.ref)))
+        if service.from_kubernetes:
+            if service.namespace == proxy.namespace and _selects(service, labels):
+                yield from _kubernetes_targets(service, pod)
+        else:
+            yield from _declared_targets(service, entries[service.ref], proxy, labels, declared)
+
+
+def _selects(service: Service, labels: Labels) -> bool:
+    return service.selector is not None and service.selector.items() <= labels.items()
+
+
+def _kubernetes_targets(service: Service, pod: Resource | None) -> Iterator[ServiceTarget]:
+    for port in service.ports:
+        number = port.target if isinstance(port.target, int) else _container_port(pod, port.target)
+        if number:
+            yield _target(service, port, number)
+
+
+def _container_port(pod: Resource | None, name: str) -> int:
+    """The port of a Pod's container of that name; 0: it has none."""
+    containers = () if pod is None else pod.spec.get("containers") or ()
+    for container in containers:
+        for port in container.get("ports") or ():
+            if port.get("name") == name and port.get("protocol", "TCP") == "TCP":
+                number: int = port["containerPort"]
+                return number
+    return 0
+
+
+def _declared_targets(
+    service: Service,
+    entry: Resource,
+    proxy: ProxyInputs,
+    labels: Labels,
+    declared: Declarations,
+) -> Iterator[ServiceTarget]:
+    """Ports of a ServiceEntry that lists one of the proxy's addresses, or selects it."""
+    endpoint = _own_endpoint(service, entry, proxy, labels, declared)
+    if endpoint is not None:
+        numbers = endpoint.get("ports") or {}
+        for port in service.ports:
+            target = numbers.get(port.name) or port.target
+            if isinstance(target, int):
+                yield _target(service, port, target)
+
+
+def _own_endpoint(
+    service: Service,
+    entry: Resource,
+    proxy: ProxyInputs,
+    labels: Labels,
+    declared: Declarations,
+) -> Json | None:
+    for endpoint in entry.spec.get("endpoints") or ():
+        if endpoint.get("address") in proxy.addresses:
+            found: Json = endpoint
+            return found
+    if service.selector is None or service.namespace != proxy.namespace:
+        return None
+    for chosen in declared.of("WorkloadEntry"):
+        own = {**chosen.labels, **(chosen.spec.get("labels") or {})}
+        if (
+            chosen.namespace == proxy.namespace
+            and chosen.spec.get("address") in proxy.addresses
+            and service.selector.items() <= own.items()
+        ):
+            return chosen.spec
+    return {} if _selects(service, labels) else None
+
+
+def _target(service: Service, port: ServicePort, number: int) -> ServiceTarget:
+    return ServiceTarget(
+        service.host,
+        service.namespace,
+        service.name,
+        port.number,
+        number,
+        port.protocol,
+        external=service.external,
+        sources=(service.ref,),
+    )
