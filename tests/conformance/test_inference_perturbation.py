@@ -25,6 +25,7 @@ DUMPS = (
 
 DEFAULTS: Mapping[str, object] = {
     "cluster.type": "STATIC",
+    "cluster.upstream_bind_config.source_address.port_value": 0,
     "cluster.load_assignment.endpoints.lb_endpoints.load_balancing_weight": 1,
     "endpoint_config.endpoints.lb_endpoints.load_balancing_weight": 1,
     "endpoint_config.endpoints.lb_endpoints.health_status": "HEALTHY",

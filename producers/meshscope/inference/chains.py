@@ -12,7 +12,7 @@ from meshscope.inference.names import network, target
 from meshscope.inference.places import Places
 from meshscope.inference.reader import ANY_PREFIX, Message, Unexpected
 from meshscope.inference.route_actions import hash_policies
-from meshscope.inference.telemetry import access_logs, metrics
+from meshscope.inference.telemetry import TracingReader, access_logs, metrics
 from meshscope.inference.tls import DOWNSTREAM_TLS, server_tls
 from meshscope.policy.outbound_listener import ChainMatch
 from meshscope.policy.peer_authentication import ServerTls
@@ -134,7 +134,7 @@ def refusing(chain: Message) -> tuple[WeightedTarget, ...]:
 def read_chain(
     chain: Message,
     places: Places,
-    identity: frozenset[str],
+    tracing: TracingReader,
     jwks: dict[str, str],
     *,
     inbound: bool,
@@ -144,7 +144,7 @@ def read_chain(
     Args:
         chain: The chain.
         places: What is left belongs to.
-        identity: Tracing tags that only repeat who the proxy is.
+        tracing: Reader of tracing.
         jwks: Digests of inline keys are added here, by issuer.
         inbound: Direction of the listener.
     """
@@ -153,7 +153,7 @@ def read_chain(
     access = Access(_HTTP_RBAC if http else _NETWORK_RBAC, filters.clusters)
     context = Chain(filters, access, places, jwks)
     read = ReadChain(filters, TcpForward())
-    table = _table(read, identity, inbound=inbound)
+    table = _table(read, tracing, inbound=inbound)
     for item in chain.messages("filters", "Filter"):
         read_filter(context, item, table)
     try:
@@ -166,11 +166,11 @@ def read_chain(
 NetworkFilters = dict[str, tuple[str, Callable[[Chain, Message], str]]]
 
 
-def _table(read: ReadChain, identity: frozenset[str], *, inbound: bool) -> NetworkFilters:
+def _table(read: ReadChain, tracing: TracingReader, *, inbound: bool) -> NetworkFilters:
     """Name that Istio gives to a network filter, and its reader, by message type."""
 
     def manager(chain: Chain, config: Message) -> str:
-        http_connection_manager(config, chain, identity, inline=inbound)
+        http_connection_manager(config, chain, tracing, inline=inbound)
         return chain.filters.order.pop() if chain.filters.order else "http"
 
     def proxy(chain: Chain, config: Message) -> str:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from meshscope.inference.http_filters import HTTP_FILTERS, Chain, read_filter
 from meshscope.inference.reader import Message
 from meshscope.inference.routes import Rules
-from meshscope.inference.telemetry import access_logs, tracing
+from meshscope.inference.telemetry import TracingReader, access_logs
 from meshscope.policy.http_connection import HttpConnection
 
 _CONTROL_PLANE: Final = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
@@ -36,14 +36,14 @@ _DETAILS: Final = ("subject", "uri", "dns", "cert", "chain")
 
 
 def http_connection_manager(
-    manager: Message, chain: Chain, identity: frozenset[str], *, inline: bool
+    manager: Message, chain: Chain, tracing: TracingReader, *, inline: bool
 ) -> None:
     """Read a connection manager into the filters of its chain.
 
     Args:
         manager: Its configuration.
         chain: The chain that it is on.
-        identity: Tracing tags that only repeat who the proxy is.
+        tracing: Reader of tracing.
         inline: Its routes stand in it (inbound); otherwise they are fetched (outbound).
     """
     filters = chain.filters
@@ -60,7 +60,7 @@ def http_connection_manager(
     else:
         _fetched_routes(manager, chain)
     filters.access_logs = access_logs(manager, chain.places.telemetry)
-    filters.tracing = tracing(manager, chain.places.telemetry, identity)
+    filters.tracing = tracing.read(manager, chain.places.telemetry)
     filters.connection = _connection(manager, chain.exchange)
 
 

@@ -17,7 +17,7 @@ from meshscope.inference.names import BLACKHOLE
 from meshscope.inference.places import inbound_places
 from meshscope.inference.reader import Message
 from meshscope.inference.routes import source
-from meshscope.inference.telemetry import access_logs
+from meshscope.inference.telemetry import TracingReader, access_logs
 from meshscope.policy import key
 from meshscope.policy.authorization import Authorization, Rule
 from meshscope.policy.canonical import as_set, content_bytes
@@ -45,15 +45,15 @@ class InboundReader:
 
     Args:
         evidence: What is found is added here.
-        identity: Tracing tags that only repeat who the proxy is.
+        tracing: Reader of tracing.
         bind: Address of the listener, own addresses as `$self.address`; empty for the listener to
             which connections are redirected.
         port: Port of the listener.
     """
 
-    def __init__(self, evidence: Evidence, identity: frozenset[str], bind: str, port: int) -> None:
+    def __init__(self, evidence: Evidence, tracing: TracingReader, bind: str, port: int) -> None:
         self._evidence = evidence
-        self._identity = identity
+        self._tracing = tracing
         self._bind = bind
         self._port = port
         self._logs: tuple[AccessLog, ...] = ()
@@ -100,7 +100,7 @@ class InboundReader:
         found = source(chain)
         timeout = chain.milliseconds("transport_socket_connect_timeout")
         places = inbound_places(port, transport, protocol)
-        read = read_chain(chain, places, self._identity, self._evidence.jwks, inbound=True)
+        read = read_chain(chain, places, self._tracing, self._evidence.jwks, inbound=True)
         filters = read.filters
         if len(read.tcp.to) > 1 or read.tcp.hash or read.tcp.tunnel:
             chain.remark("tcp_proxy", str(read.tcp))

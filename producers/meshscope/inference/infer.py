@@ -39,6 +39,7 @@ from meshscope.inference.sections import (
     active,
     digest,
 )
+from meshscope.inference.telemetry import TracingReader
 from meshscope.policy import key
 from meshscope.policy.canonical import content_bytes
 from meshscope.policy.endpoints import Endpoints
@@ -229,12 +230,13 @@ def _runtime_hosts(name: str, load: Message) -> Hosts:
 
 
 def _listeners(run: _Run, section: Message) -> None:
+    tracing = TracingReader(run.proxy)
     for listener in active(section, LISTENERS, run.phases, _name):
         _resource(
             run,
             listener,
             "Listener",
-            lambda message: read_listener(message, run.proxy, run.evidence),
+            lambda message: read_listener(message, run.proxy, tracing, run.evidence),
         )
 
 

@@ -8,18 +8,21 @@ from meshscope.inference.evidence import Evidence
 from meshscope.inference.inbound import VIRTUAL_INBOUND, InboundReader
 from meshscope.inference.outbound import OutboundReader
 from meshscope.inference.reader import Message, Unexpected
-from meshscope.inference.telemetry import identity_tags
+from meshscope.inference.telemetry import TracingReader
 from meshscope.policy.inbound import SELF_ADDRESS
 
 _EVERY_ADDRESS: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - compared, not bound
 
 
-def read_listener(listener: Message, proxy: ProxyInputs, evidence: Evidence) -> None:
+def read_listener(
+    listener: Message, proxy: ProxyInputs, tracing: TracingReader, evidence: Evidence
+) -> None:
     """Read a listener; what it decides is added to the evidence.
 
     Args:
         listener: The `Listener`.
         proxy: Who the proxy is.
+        tracing: Reader of tracing.
         evidence: What is found is added here.
 
     Raises:
@@ -28,14 +31,13 @@ def read_listener(listener: Message, proxy: ProxyInputs, evidence: Evidence) -> 
     address, port = socket_address(listener.need("address"))
     if address in proxy.addresses:
         address = SELF_ADDRESS
-    identity = identity_tags(proxy)
     if listener.constant("traffic_direction", "INBOUND"):
         redirected = listener.peek("name") == VIRTUAL_INBOUND
-        reader = InboundReader(evidence, identity, "" if redirected else address, port)
+        reader = InboundReader(evidence, tracing, "" if redirected else address, port)
         reader.read(listener)
         if redirected and address not in _EVERY_ADDRESS:
             listener.remark("address", address)
     elif listener.constant("traffic_direction", "OUTBOUND"):
-        OutboundReader(evidence, identity, address, port).read(listener)
+        OutboundReader(evidence, tracing, address, port).read(listener)
     else:
         raise Unexpected(f"listener {address}_{port} has no direction")

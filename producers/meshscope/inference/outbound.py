@@ -16,7 +16,7 @@ from meshscope.inference.names import BLACKHOLE, PASSTHROUGH
 from meshscope.inference.places import outbound_places
 from meshscope.inference.reader import Message
 from meshscope.inference.routes import source
-from meshscope.inference.telemetry import access_logs
+from meshscope.inference.telemetry import TracingReader, access_logs
 from meshscope.policy import key
 from meshscope.policy.egress import Egress
 from meshscope.policy.outbound_listener import ChainMatch, OutboundChain, OutboundListener
@@ -36,15 +36,13 @@ class OutboundReader:
 
     Args:
         evidence: What is found is added here.
-        identity: Tracing tags that only repeat who the proxy is.
+        tracing: Reader of tracing.
         address, port: What the listener binds to, own addresses as `$self.address`.
     """
 
-    def __init__(
-        self, evidence: Evidence, identity: frozenset[str], address: str, port: int
-    ) -> None:
+    def __init__(self, evidence: Evidence, tracing: TracingReader, address: str, port: int) -> None:
         self._evidence = evidence
-        self._identity = identity
+        self._tracing = tracing
         self._address = address
         self._port = port
         self._sources: set[ResourceRef] = set()
@@ -85,7 +83,7 @@ class OutboundReader:
         timeout = chain.milliseconds("transport_socket_connect_timeout")
         if refuses_own_port(chain, match, self._port):
             return OutboundChain(match, to=refusing(chain), connect_timeout_ms=timeout or 0)
-        read = read_chain(chain, places, self._identity, self._evidence.jwks, inbound=False)
+        read = read_chain(chain, places, self._tracing, self._evidence.jwks, inbound=False)
         self._keep(read, protocol)
         self._evidence.listener_clusters |= read.filters.clusters
         if read.filters.route_table:

@@ -372,15 +372,18 @@ def duration_ms(text: str) -> int | None:
 
 def leaves(value: object) -> int:
     """Number of leaves of parsed JSON: scalars, and objects and lists without content."""
-    count = 1
-    containers: list[Any] = [value]
-    while containers:
-        container = containers.pop()
-        kind = type(container)
-        items = container.values() if kind is dict else container if kind is list else ()
-        if items:
-            count += len(items) - 1
-            containers.extend(item for item in items if type(item) is dict or type(item) is list)
+    kind = type(value)
+    items: Any = value
+    if kind is dict:
+        items = items.values()
+    elif kind is not list:
+        return 1
+    if not items:
+        return 1
+    count = 0
+    for item in items:
+        kind = type(item)
+        count += leaves(item) if kind is dict or kind is list else 1
     return count
 
 

@@ -80,30 +80,49 @@ def _format(config: Message) -> str:
     return "" if fields is None else canonical_json(fields)
 
 
-def tracing(manager: Message, place: str, identity: frozenset[str]) -> Tracing | None:
-    """The tracing of a connection manager; None: requests are not traced.
+class TracingReader:
+    """Reads the tracing of connection managers, which is mostly the same on all of them.
 
     Args:
-        manager: The connection manager.
-        place: Key of the `telemetry` policy that what is left belongs to.
-        identity: See `identity_tags`.
+        proxy: Who the proxy is.
     """
-    message = manager.message("tracing")
-    if message is None:
-        return None
-    message.place = place
-    return Tracing(
-        provider=_provider(message),
-        client_percent=_sampling(message, "client_sampling"),
-        random_percent=_sampling(message, "random_sampling"),
-        overall_percent=_sampling(message, "overall_sampling"),
-        tags=tuple(
-            found
-            for item in message.messages("custom_tags")
-            if (found := _tag(item, identity)) is not None
-        ),
-        verbose=message.boolean("verbose"),
-    )
+
+    def __init__(self, proxy: ProxyInputs) -> None:
+        self._identity = identity_tags(proxy)
+        self._known: tuple[Any, Tracing] | None = None
+
+    def read(self, manager: Message, place: str) -> Tracing | None:
+        """The tracing of a connection manager; None: requests are not traced.
+
+        Args:
+            manager: The connection manager.
+            place: Key of the `telemetry` policy that what is left belongs to.
+        """
+        if self._known is not None and manager.constant("tracing", self._known[0]):
+            return self._known[1]
+        message = manager.message("tracing")
+        if message is None:
+            return None
+        message.place = place
+        before = len(manager.reading.opened)
+        found = self._tracing(message)
+        if not message.rest and not any(m.rest for m in manager.reading.opened[before:]):
+            self._known = (message.raw, found)
+        return found
+
+    def _tracing(self, message: Message) -> Tracing:
+        return Tracing(
+            provider=_provider(message),
+            client_percent=_sampling(message, "client_sampling"),
+            random_percent=_sampling(message, "random_sampling"),
+            overall_percent=_sampling(message, "overall_sampling"),
+            tags=tuple(
+                found
+                for item in message.messages("custom_tags")
+                if (found := _tag(item, self._identity)) is not None
+            ),
+            verbose=message.boolean("verbose"),
+        )
 
 
 def _provider(message: Message) -> str:
