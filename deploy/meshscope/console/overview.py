@@ -132,7 +132,7 @@ def _proxy(row: Row) -> ProxyLine:
         health.append(str(row["live"]).lower().replace("_", " "))
     if row["connected"] is False:
         health.append("cut off from its control plane")
-    verified = row["verdict"] != "unknown"
+    verified = row["verified_at"] is not None
     return ProxyLine(
         proxy=row["proxy"],
         cluster=row["cluster"],

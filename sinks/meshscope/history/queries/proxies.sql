@@ -36,7 +36,7 @@ SELECT
     snapshot.last.1 AS live,
     snapshot.last.2 AS connected,
     snapshot.last.3 AS istio_version,
-    verdict.verified_at AS verified_at,
+    if(verdict.proxy = '', NULL, verdict.verified_at) AS verified_at,
     snapshot.seen_at AS seen_at
 FROM snapshot
 LEFT JOIN verdict USING (cluster, proxy)
