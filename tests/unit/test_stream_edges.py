@@ -9,8 +9,11 @@ from small_mesh import CLUSTER, ORIGIN, held, policy, resource, sync
 from meshscope.events import convert
 from meshscope.events.codec import PoisonValue, encode
 from meshscope.events.control_plane import ControlPlane
-from meshscope.events.facts import Anomaly, PolicyBody
+from meshscope.events.facts import Anomaly, PolicyBody, ProxyState
 from meshscope.events.topics import CONTROL_PLANE_STATE, POLICIES, RESOURCES
+from meshscope.policy.key import PolicyKey
+from meshscope.policy.policy import Policy
+from meshscope.projection.result import Projection
 from meshscope.stream import cloudevents
 from meshscope.stream.decoding import (
     Declared,
@@ -22,8 +25,10 @@ from meshscope.stream.decoding import (
     snapshot,
 )
 from meshscope.stream.gaps import GapDetector
+from meshscope.stream.judgement import Judgement
 from meshscope.stream.settings import InvalidSettings, from_environment
 from meshscope.stream.watchdog import Watchdog
+from meshscope.stream.wiring import judge
 
 RESOURCE = resource("r", {"a": 1})
 KEY = RESOURCE.key(ORIGIN, CLUSTER).encode()
@@ -183,3 +188,39 @@ def test_standing_still_with_something_to_read_is_being_stuck() -> None:
     assert watchdog.stuck({place: 9}, {place: 10}, 101) == []
     assert watchdog.stuck({}, {}, 200) == []
     assert watchdog.stuck({place: 9}, {place: 10}, 201) == [], "it was another worker's meanwhile"
+
+
+class TestWiring:
+    """The real comparison behind the join."""
+
+    def test_a_difference_becomes_drift(self) -> None:
+        found = judge(projection(a=1), observed(a=2), held("p1.shop", {}).snapshot)
+        assert found.verdict in {"drift", "unverifiable"}
+        same = judge(projection(e1=1), observed(e1=1), held("p1.shop", {}).snapshot)
+        assert same == Judgement("in-sync", policies=1)
+
+    def test_what_a_dump_lacks_is_unverifiable(self) -> None:
+        lacking = ProxyState(incomplete=("endpoints: no EndpointsConfigDump",))
+        found = judge(projection(e1=1), observed(), held("p1.shop", {}, state=lacking).snapshot)
+        assert found.verdict == "unverifiable"
+        assert found.differences == ()
+        assert "no EndpointsConfigDump" in found.unverifiable[0]
+
+    def test_a_section_without_a_kind_concerns_every_kind(self) -> None:
+        lacking = ProxyState(incomplete=("something",))
+        found = judge(projection(e1=1), observed(), held("p1.shop", {}, state=lacking).snapshot)
+        assert found.verdict == "unverifiable"
+        assert "lacks something" in found.unverifiable[0]
+
+    def test_nothing_on_either_side_is_unknown_with_a_reason(self) -> None:
+        found = judge(projection(), observed(), held("p1.shop", {}).snapshot)
+        assert found.verdict == "unknown"
+        assert found.reason
+
+
+def projection(**policies: int) -> Projection:
+    return Projection(observed(**policies))
+
+
+def observed(**policies: int) -> dict[PolicyKey, Policy]:
+    return {made.key: made for made in (policy(*each) for each in policies.items())}
