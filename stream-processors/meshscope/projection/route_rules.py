@@ -131,7 +131,9 @@ def _rule(vs: VirtualService, route: Json, match: Json | None, inputs: RouteInpu
         cors=cors(route.get("corsPolicy")),
         request_headers=changes.request,
         response_headers=changes.response,
-        operation=_operation(vs.name, condition, forward, route, inputs.port),
+        operation=_operation(
+            vs.name, condition, forward if _is_single(route) else None, _uri(match), inputs.port
+        ),
         stat_prefix=(match or {}).get("statPrefix") or "",
     )
 
@@ -142,17 +144,19 @@ def _name(route: Json, match: Json | None) -> str:
     return f"{name}.{own}" if own else name
 
 
-def _operation(
-    name: str, match: RouteMatch, forward: Forward | None, route: Json, port: int
-) -> str:
-    """Name of the span: the only destination, else the VirtualService, and the path."""
-    path = match.path
-    where = {
-        "prefix": f"{path.value}*",
-        "exact": path.value,
-        "regex": path.value,
-    }.get(path.type, "/*")
-    if forward is not None and len(route.get("route") or ()) == 1:
+def _is_single(route: Json) -> bool:
+    return len(route.get("route") or ()) == 1
+
+
+def _uri(match: Json | None) -> str:
+    uri = (match or {}).get("uri") or {"prefix": "/"}
+    return next((text for text in uri.values() if text is not None), "/")
+
+
+def _operation(name: str, match: RouteMatch, forward: Forward | None, uri: str, port: int) -> str:
+    """Name of the span: the only destination, else the VirtualService, and the path as given."""
+    where = {"prefix": f"{uri}*", "exact": uri, "regex": uri}.get(match.path.type, "/*")
+    if forward is not None and len(forward.to) == 1:
         to = forward.to[0].target
         if to.direction == "outbound":
             return f"{to.host}:{to.port}{where}"
