@@ -16,9 +16,11 @@ MAX_DEPTH = 100
 """Levels of nesting; Kubernetes' own deepest schema (CustomResourceDefinition) stays below 40."""
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+# Not `y` and `n`: some readers take them for booleans, others for text and write them unquoted, and
+# Kubernetes has no boolean that is written so.
 _BOOLEANS = {
     word: value
-    for value, words in ((True, "y yes true on"), (False, "n no false off"))
+    for value, words in ((True, "yes true on"), (False, "no false off"))
     for lower in words.split()
     for word in (lower, lower.capitalize(), lower.upper())
 }
