@@ -94,7 +94,8 @@ class Access:
                 del self._pending[place]
                 self._custom.append(CustomRules(asked.provider, tuple(rules), asked.authorizer))
                 return "custom"
-        config.remark("ext_authz", f"no rules of provider {asked.provider}: {asked.authorizer}")
+        # The filter that would let it be asked is not there.
+        self._custom.append(CustomRules(asked.provider, (), asked.authorizer))
         return "custom"
 
     def result(self) -> Authorization:

@@ -139,7 +139,8 @@ class CustomRules:
     """CUSTOM rules of one provider: a request that meets one of them is shown to the authorizer.
 
     `authorizer` is None where the provider is unknown: Istio then denies what the rules match.
-    `provider` is empty where the ids of the rules do not name it (before Istio 1.30).
+    `provider` is empty where the ids of the rules do not name it (before Istio 1.30). Without rules
+    the authorizer is never asked: the filter that would mark requests for it is missing.
     """
 
     provider: str
