@@ -1,6 +1,14 @@
 -- question: Which anomalies are open now?
 -- columns: opened_at, updated_at, cluster, severity, code, layer, title, resource, proxies,
 --          evidence_keys, evidence_expected, evidence_observed, repair, fingerprint
+WITH
+    -- On a new log of verdicts every anomaly that is still there is said anew; what is older was
+    -- open on an earlier log and is never resolved there.
+    (
+        SELECT min(broker_at)
+        FROM verdicts
+        WHERE log_epoch = (SELECT argMax(log_epoch, broker_at) FROM verdicts)
+    ) AS current_log_began
 SELECT
     argMax(anomalies.opened_at, order_of) AS opened_at,
     max(anomalies.updated_at) AS updated_at,
@@ -20,6 +28,7 @@ FROM
 (
     SELECT *, tuple(broker_at, kafka_offset) AS order_of
     FROM anomalies
+    WHERE broker_at >= current_log_began
 ) AS anomalies
 GROUP BY cluster, fingerprint
 HAVING argMax(status, order_of) != 'resolved'
