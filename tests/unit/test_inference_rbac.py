@@ -287,10 +287,16 @@ def test_custom_rules_that_nobody_is_asked_about_do_not_pass_in_silence() -> Non
         shadow_rules_stat_prefix="istio_ext_authz_",
     )
 
-    for filters in ((shadow,), (ext_authz("istio-ext-authz-opa"),)):
-        inference = access(*filters)
-        assert content(inference, KEY) == Authorization()
-        assert str(KEY) in extensions(inference)
+    inference = access(shadow)
+
+    assert content(inference, KEY) == Authorization()
+    assert str(KEY) in extensions(inference)
+
+
+def test_an_authorizer_without_rules_is_never_asked() -> None:
+    (custom,) = content(access(ext_authz("istio-ext-authz-opa")), KEY).custom
+
+    assert (custom.provider, custom.rules) == ("opa", ())
 
 
 def test_a_provider_that_istio_does_not_know_denies() -> None:
