@@ -2,7 +2,12 @@
 --
 -- Every table bears where its row stands in Kafka (log_epoch, kafka_topic, kafka_partition,
 -- kafka_offset), and event_id, by which a record that was delivered twice is one row under FINAL.
--- Times are UTC with milliseconds: observed_at by the clock of the observer, broker_at by the broker's.
+-- Times are UTC with milliseconds: observed_at by the clock of the observer, broker_at as Kafka has
+-- it, recorded_at by ClickHouse's own clock.
+--
+-- Partitions and TTL go by recorded_at, which is the same for all rows of an insert. So an insert
+-- is one part, which is there or not, and an observer whose clock is wrong by years neither
+-- scatters its rows nor has them deleted.
 
 CREATE TABLE resources
 (
@@ -28,13 +33,14 @@ CREATE TABLE resources
     log_epoch LowCardinality(String),
     kafka_topic LowCardinality(String),
     kafka_partition UInt16,
-    kafka_offset UInt64
+    kafka_offset UInt64,
+    recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(observed_at)
+PARTITION BY toYYYYMM(recorded_at)
 ORDER BY (cluster, kind, namespace, name, observed_at, event_id)
-TTL toDateTime(observed_at) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000
+TTL toDateTime(recorded_at) + INTERVAL 400 DAY
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
 ;
 CREATE TABLE control_plane
 (
@@ -52,13 +58,14 @@ CREATE TABLE control_plane
     log_epoch LowCardinality(String),
     kafka_topic LowCardinality(String),
     kafka_partition UInt16,
-    kafka_offset UInt64
+    kafka_offset UInt64,
+    recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(observed_at)
+PARTITION BY toYYYYMM(recorded_at)
 ORDER BY (cluster, revision, observed_at, event_id)
-TTL toDateTime(observed_at) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000
+TTL toDateTime(recorded_at) + INTERVAL 400 DAY
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
 ;
 CREATE TABLE syncs
 (
@@ -74,13 +81,14 @@ CREATE TABLE syncs
     log_epoch LowCardinality(String),
     kafka_topic LowCardinality(String),
     kafka_partition UInt16,
-    kafka_offset UInt64
+    kafka_offset UInt64,
+    recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(observed_at)
+PARTITION BY toYYYYMM(recorded_at)
 ORDER BY (cluster, origin, observed_at, event_id)
-TTL toDateTime(observed_at) + INTERVAL 90 DAY
-SETTINGS non_replicated_deduplication_window = 1000
+TTL toDateTime(recorded_at) + INTERVAL 90 DAY
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
 ;
 CREATE TABLE snapshots
 (
@@ -94,6 +102,7 @@ CREATE TABLE snapshots
     deleted Bool,
     epoch String,
     sequence UInt64,
+    started_at DateTime64(3, 'UTC'),
     root String,
     ir_version UInt16,
     live LowCardinality(String),
@@ -101,6 +110,7 @@ CREATE TABLE snapshots
     rejected_types Array(LowCardinality(String)),
     rejected_resources Array(String),
     rejected_details Array(String),
+    rejected_at Array(DateTime64(3, 'UTC')),
     warming Array(String),
     draining UInt32,
     versions Map(LowCardinality(String), String),
@@ -110,11 +120,21 @@ CREATE TABLE snapshots
     error String,
     shards Map(String, String),
     policies UInt32,
+    unreferenced Array(String),
     labels Map(LowCardinality(String), String),
+    annotations Map(LowCardinality(String), String),
     service_account LowCardinality(String),
     addresses Array(String),
+    node_name LowCardinality(String),
+    region LowCardinality(String),
+    zone LowCardinality(String),
+    sub_zone LowCardinality(String),
+    network LowCardinality(String),
+    dns_domain LowCardinality(String),
     istio_version LowCardinality(String),
     revision LowCardinality(String),
+    interception LowCardinality(String),
+    metadata String CODEC(ZSTD(3)),
     coverage_consumed UInt32,
     coverage_ignored UInt32,
     coverage_unexplained UInt32,
@@ -122,13 +142,14 @@ CREATE TABLE snapshots
     log_epoch LowCardinality(String),
     kafka_topic LowCardinality(String),
     kafka_partition UInt16,
-    kafka_offset UInt64
+    kafka_offset UInt64,
+    recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(observed_at)
+PARTITION BY toYYYYMM(recorded_at)
 ORDER BY (cluster, proxy, observed_at, event_id)
-TTL toDateTime(observed_at) + INTERVAL 90 DAY
-SETTINGS non_replicated_deduplication_window = 1000
+TTL toDateTime(recorded_at) + INTERVAL 90 DAY
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
 ;
 CREATE TABLE policy_shards
 (
@@ -144,11 +165,12 @@ CREATE TABLE policy_shards
     log_epoch LowCardinality(String),
     kafka_topic LowCardinality(String),
     kafka_partition UInt16,
-    kafka_offset UInt64
+    kafka_offset UInt64,
+    recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (kind, digest)
-TTL toDateTime(broker_at) + INTERVAL 90 DAY
+TTL toDateTime(recorded_at) + INTERVAL 90 DAY
 SETTINGS non_replicated_deduplication_window = 1000
 ;
 CREATE TABLE policies
@@ -162,11 +184,12 @@ CREATE TABLE policies
     log_epoch LowCardinality(String),
     kafka_topic LowCardinality(String),
     kafka_partition UInt16,
-    kafka_offset UInt64
+    kafka_offset UInt64,
+    recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (kind, digest)
-TTL toDateTime(broker_at) + INTERVAL 90 DAY
+TTL toDateTime(recorded_at) + INTERVAL 90 DAY
 SETTINGS non_replicated_deduplication_window = 1000
 ;
 CREATE TABLE drift
@@ -198,13 +221,14 @@ CREATE TABLE drift
     log_epoch LowCardinality(String),
     kafka_topic LowCardinality(String),
     kafka_partition UInt16,
-    kafka_offset UInt64
+    kafka_offset UInt64,
+    recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(observed_at)
+PARTITION BY toYYYYMM(recorded_at)
 ORDER BY (cluster, proxy, key, observed_at, event_id)
-TTL toDateTime(observed_at) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000
+TTL toDateTime(recorded_at) + INTERVAL 400 DAY
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
 ;
 CREATE TABLE verdicts
 (
@@ -226,13 +250,14 @@ CREATE TABLE verdicts
     log_epoch LowCardinality(String),
     kafka_topic LowCardinality(String),
     kafka_partition UInt16,
-    kafka_offset UInt64
+    kafka_offset UInt64,
+    recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(observed_at)
+PARTITION BY toYYYYMM(recorded_at)
 ORDER BY (cluster, proxy, observed_at, event_id)
-TTL toDateTime(observed_at) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000
+TTL toDateTime(recorded_at) + INTERVAL 400 DAY
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
 ;
 CREATE TABLE anomalies
 (
@@ -260,11 +285,12 @@ CREATE TABLE anomalies
     log_epoch LowCardinality(String),
     kafka_topic LowCardinality(String),
     kafka_partition UInt16,
-    kafka_offset UInt64
+    kafka_offset UInt64,
+    recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(updated_at)
+PARTITION BY toYYYYMM(recorded_at)
 ORDER BY (cluster, fingerprint, updated_at, event_id)
-TTL toDateTime(updated_at) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000
+TTL toDateTime(recorded_at) + INTERVAL 400 DAY
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
 ;
