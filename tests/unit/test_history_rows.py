@@ -1,4 +1,4 @@
-"""From records to rows, and when they are written."""
+"""From records to rows, the ledger of migrations, and settings."""
 
 import re
 from pathlib import Path
@@ -11,14 +11,6 @@ from hypothesis import strategies as st
 from meshscope.events import facts
 from meshscope.events.codec import FACTS, PoisonValue, encode
 from meshscope.events.topics import RESOURCES, SNAPSHOTS, TOPICS, Topic
-from meshscope.history.batch import (
-    Batch,
-    BatchLimits,
-    Kept,
-    insert_token,
-    is_ready,
-    is_written,
-)
 from meshscope.history.migrate import Applied, MigrationError, migrations, pending
 from meshscope.history.rows import TABLES, Place, instant, row_of
 from meshscope.history.settings import SettingsError, from_environment
@@ -40,8 +32,11 @@ def columns_in_schema() -> dict[str, list[str]]:
     return found
 
 
+SET_BY_CLICKHOUSE = {"recorded_at"}
+
+
 def facts_with_topics() -> list[tuple[Topic, type]]:
-    return [(topic, fact) for topic in KEPT for fact in topic.facts]
+    return [(topic, fact) for topic in KEPT.values() for fact in topic.facts]
 
 
 @pytest.mark.parametrize(("topic", "fact"), facts_with_topics(), ids=lambda each: str(each)[:60])
@@ -52,12 +47,12 @@ def test_every_fact_fills_every_column_of_its_table(
     value = encode(_plain(data.draw(st.from_type(fact))))
     row = row_of(topic, place(topic), b"key", value)
     assert row is not None
-    assert set(row.row) == set(columns_in_schema()[row.table])
+    assert set(row.row) == set(columns_in_schema()[row.table]) - SET_BY_CLICKHOUSE
 
 
 def _plain(fact: Any) -> Any:
     """Bodies are JSON in UTF-8; others are poison and tested below."""
-    for name in ("body", "mesh_config", "mesh_networks", "content"):
+    for name in ("body", "mesh_config", "mesh_networks", "content", "metadata"):
         if hasattr(fact, name):
             object.__setattr__(fact, name, b"{}")
     return fact
@@ -78,7 +73,7 @@ def test_a_resource_that_is_gone_becomes_a_row() -> None:
     assert row is not None
     assert row.row["deleted"] is True
     assert (row.row["namespace"], row.row["name"]) == ("shop", "cart-callers")
-    assert set(row.row) == set(columns_in_schema()["resources"])
+    assert set(row.row) == set(columns_in_schema()["resources"]) - SET_BY_CLICKHOUSE
 
 
 def test_a_proxy_that_is_gone_becomes_a_row() -> None:
@@ -89,7 +84,7 @@ def test_a_proxy_that_is_gone_becomes_a_row() -> None:
         "cart-1.shop",
         True,
     )
-    assert set(row.row) == set(columns_in_schema()["snapshots"])
+    assert set(row.row) == set(columns_in_schema()["snapshots"]) - SET_BY_CLICKHOUSE
 
 
 def test_a_tombstone_with_a_broken_key_is_poison() -> None:
@@ -109,44 +104,6 @@ def test_a_redelivered_record_has_the_same_event_id() -> None:
 @given(st.integers(-(2**62), 2**62))
 def test_a_clock_that_is_wrong_by_years_gives_a_row(milliseconds: int) -> None:
     assert 1970 <= instant(milliseconds).year <= 2300
-
-
-class TestBatch:
-    def test_offsets_count_without_rows(self) -> None:
-        batch = Batch()
-        batch.add(place(RESOURCES, 4), 10, 1.0)
-        assert batch.next_offsets == {(RESOURCES.name, 2): 5}
-        assert batch.count == 0
-
-    def test_time_counts_from_the_first_record(self) -> None:
-        batch, limits = Batch(), BatchLimits(rows=10, seconds=1.0)
-        assert not is_ready(batch, limits, 100.0)
-        batch.add(place(RESOURCES, 4), 10, 5.0)
-        batch.add(place(RESOURCES, 5), 10, 5.9)
-        assert not is_ready(batch, limits, 5.9)
-        assert is_ready(batch, limits, 6.0)
-
-    def test_rows_and_bytes_fill_it(self) -> None:
-        kept = Kept({}, None, None, None)
-        by_rows, by_bytes = Batch(), Batch()
-        by_rows.add(place(RESOURCES), 1, 0.0, "resources", kept)
-        by_bytes.add(place(RESOURCES), 100, 0.0)
-        assert is_ready(by_rows, BatchLimits(rows=1, bytes=1000, seconds=9), 0.0)
-        assert is_ready(by_bytes, BatchLimits(rows=9, bytes=100, seconds=9), 0.0)
-
-    def test_rows_that_the_table_holds_are_left_out_within_their_log(self) -> None:
-        highest = {("resources", "log", RESOURCES.name, 2): 7}
-        assert is_written(highest, place(RESOURCES, 7), "resources")
-        assert not is_written(highest, place(RESOURCES, 8), "resources")
-        assert not is_written(highest, place(RESOURCES, 7, epoch="new log"), "resources")
-
-    def test_token_tells_ranges_apart(self) -> None:
-        def row(offset: int) -> dict[str, Any]:
-            where = {"log_epoch": "e", "kafka_topic": "t", "kafka_partition": 0}
-            return where | {"kafka_offset": offset}
-
-        assert insert_token("t", [row(1), row(2)]) == insert_token("t", [row(2), row(1)])
-        assert insert_token("t", [row(1), row(2)]) != insert_token("t", [row(1), row(3)])
 
 
 class TestLedger:

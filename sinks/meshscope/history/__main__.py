@@ -8,19 +8,23 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
+from meshscope.history.backoff import Backoff
 from meshscope.history.batch import BatchLimits
+from meshscope.history.dead_letters import DeadLetters, producer_config
+from meshscope.history.errors import (
+    DeadLetterRefused,
+    StoreAway,
+    StoreMisconfigured,
+    TooManyDeadLetters,
+)
 from meshscope.history.migrate import MigrationError, migrate
 from meshscope.history.settings import HistorySettings, SettingsError, from_environment
-from meshscope.history.sink import (
-    DeadLetterRefused,
-    Sink,
-    TooManyDeadLetters,
-    consumer_config,
-)
-from meshscope.history.store import Store, StoreAway, StoreMisconfigured, connect
+from meshscope.history.sink import Sink, consumer_config
+from meshscope.history.store import Store, connect
 from meshscope.transport.log_epoch import LogEpochReader
 
 log = logging.getLogger("meshscope.history")
@@ -37,37 +41,40 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         stream=sys.stderr,
     )
+    # It logs a traceback for every row that it cannot serialise; the dead letter says it in a line.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stop.append(received))
     try:
         settings = from_environment(os.environ)
-        store = _store(settings, stop)
+        store = _store(settings, lambda: bool(stop))
         if store is None or sys.argv[1:] == ["migrate"]:
             return 0
-        _sink(settings, store, stop)
+        _sink(settings, store, lambda: bool(stop))
     except (SettingsError, MigrationError, StoreMisconfigured) as error:
         print(f"meshscope history: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except TooManyDeadLetters as error:
         log.critical("%s", error)
         return EXIT_STOPPED_THE_LINE
-    except (DeadLetterRefused, KafkaException, StoreAway) as error:
+    except (DeadLetterRefused, KafkaException) as error:
         log.error("%s", error)
         return EXIT_AGAIN
     return 0
 
 
-def _store(settings: HistorySettings, stop: list[int]) -> Store | None:
+def _store(settings: HistorySettings, stopped: Callable[[], bool]) -> Store | None:
     """Connect and migrate, waiting for ClickHouse; None: told to stop."""
-    pause = 0.2
-    while not stop:
+    backoff = Backoff(longest=5.0)
+    while not stopped():
         try:
             client = connect(settings)
             for migration in migrate(client, settings.database):
                 log.info("applied migration %04d %s", migration.number, migration.name)
             return Store(client, settings.database)
         except StoreAway as error:
+            pause = backoff.failed(time.monotonic())
             log.warning(
                 "ClickHouse at %s:%s is away, trying again in %.1f s: %s",
                 settings.clickhouse_host,
@@ -76,27 +83,29 @@ def _store(settings: HistorySettings, stop: list[int]) -> Store | None:
                 error,
             )
             time.sleep(pause)
-            pause = min(pause * 2, 5.0)
     return None
 
 
-def _sink(settings: HistorySettings, store: Store, stop: list[int]) -> None:
+def _sink(settings: HistorySettings, store: Store, stopped: Callable[[], bool]) -> None:
     consumer = Consumer(consumer_config(settings.brokers, settings.group, settings.instance))
-    producer = Producer({"bootstrap.servers": settings.brokers, "enable.idempotence": True})
     reader = LogEpochReader(settings.brokers, "meshscope-history")
+    dead_letters = DeadLetters(
+        Producer(producer_config(settings.brokers)),
+        settings.dead_letter_limit,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+    )
     sink = Sink(
         consumer=consumer,
-        producer=producer,
+        dead_letters=dead_letters,
         store=store,
-        log_epoch=reader.wait,
+        log_epoch=reader.current,
         limits=BatchLimits(rows=settings.batch_rows, seconds=settings.batch_seconds),
-        dead_letter_limit=settings.dead_letter_limit,
     )
     try:
-        sink.run(lambda: bool(stop))
+        sink.run(stopped)
     finally:
         consumer.close()
-    log.info("wrote %s rows, %s dead letters", sink.written, sink.dead_letters)
+        log.info("wrote %s rows, %s dead letters", sink.written, dead_letters.sent)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""What waits to be written: pure bookkeeping of offsets and rows.
+"""What waits to be written, and how a repeated record is recognised: pure bookkeeping.
 
 Delivery, in plain words: a record is read, becomes a row, the row is written, then its offset is
-committed. After a crash Kafka gives the records since the last commit again. Each table is asked
-once, at assignment, for the highest offset that it holds per log epoch, topic and partition, and
-rows at or below it are left out. An insert is one block and one table has one writer per
-partition, so a table holds all rows up to that offset or none of the batch: nothing is lost and
-nothing doubled. Where two writers overlap for a moment after a rebalance, the same row has the same
-event_id and `FINAL` shows it once.
+committed. After a crash Kafka gives the records since the last commit again. Each table is asked,
+at every assignment, for the highest offset that it holds per log epoch, topic and partition, and
+rows at or below it are left out.
+
+That is exact, because rows of one partition reach a table in the order of their offsets, and an
+insert is one part, which is there or not: a table that holds an offset holds all of its rows up to
+it. An insert whose answer got lost is repeated with the same token, by which ClickHouse recognises
+it. Where two writers overlap for a moment after a rebalance, the same row has the same event_id,
+and `FINAL` shows it once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +17,7 @@ from dataclasses import dataclass, field
 
 from meshscope.events.dead_letter import Headers
 from meshscope.history.rows import Place, Row
+from meshscope.policy.canonical import digest_bytes
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -23,10 +27,24 @@ Partition = tuple[str, int]
 class Kept:
     """A row and the record it came from, whose bytes a dead letter would need."""
 
+    place: Place
     row: Row
     key: bytes | None
     value: bytes | None
     headers: Headers | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows of one table, in the order of their offsets, for one insert."""
+
+    table: str
+    rows: tuple[Kept, ...]
+
+    def halves(self) -> tuple["Chunk", "Chunk"]:
+        """The same rows in two chunks."""
+        middle = len(self.rows) // 2
+        return Chunk(self.table, self.rows[:middle]), Chunk(self.table, self.rows[middle:])
 
 
 @dataclass(slots=True)
@@ -34,31 +52,35 @@ class Batch:
     """Rows by table, and the offsets up to which everything is in it.
 
     Attributes:
-        rows: Per table, in the order they came.
         next_offsets: Per partition the offset to commit once the rows are written.
         count: Rows of all tables.
         bytes: Roughly, values as they came from Kafka.
         began: Monotonic time of the first record; None: empty.
     """
 
-    rows: dict[str, list[Kept]] = field(default_factory=dict)
     next_offsets: dict[Partition, int] = field(default_factory=dict)
     count: int = 0
     bytes: int = 0
     began: float | None = None
+    _rows: dict[str, list[Kept]] = field(default_factory=dict)
 
-    def add(
-        self, place: Place, size: int, now: float, table: str = "", kept: Kept | None = None
-    ) -> None:
-        """Take in a record; `kept` None: it needs no row, only its offset counts."""
+    def skip(self, place: Place, size: int, now: float) -> None:
+        """Take in a record that needs no row: only its offset counts."""
         if self.began is None:
             self.began = now
         partition = (place.topic, place.partition)
         self.next_offsets[partition] = max(place.offset + 1, self.next_offsets.get(partition, 0))
         self.bytes += size
-        if kept is not None:
-            self.rows.setdefault(table, []).append(kept)
-            self.count += 1
+
+    def add(self, table: str, kept: Kept, now: float) -> None:
+        """Take in a record with its row."""
+        self.skip(kept.place, len(kept.value or b""), now)
+        self._rows.setdefault(table, []).append(kept)
+        self.count += 1
+
+    def chunks(self) -> list[Chunk]:
+        """What is to be inserted, one chunk per table."""
+        return [Chunk(table, tuple(rows)) for table, rows in self._rows.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +111,16 @@ def is_written(highest: Highest, place: Place, table: str) -> bool:
     return known is not None and place.offset <= known
 
 
-def insert_token(table: str, rows: Iterable[Row]) -> str:
-    """Token by which ClickHouse recognises a repeated insert of the same rows."""
-    ranges: dict[tuple[str, str, int], tuple[int, int]] = {}
-    for row in rows:
-        where = (row["log_epoch"], row["kafka_topic"], row["kafka_partition"])
-        low, high = ranges.get(where, (row["kafka_offset"], row["kafka_offset"]))
-        offset = row["kafka_offset"]
-        ranges[where] = (min(low, offset), max(high, offset))
-    spans = (
-        f"{epoch}/{topic}/{partition}:{low}-{high}"
-        for (epoch, topic, partition), (low, high) in sorted(ranges.items())
-    )
-    return f"{table}|{'|'.join(spans)}"
+def is_known(highest: Highest, log_epoch: str, topic: str, partition: int) -> bool:
+    """Whether any table holds a row of this partition.
+
+    If none does, a committed offset says nothing: it belongs to an earlier log of the same name,
+    or the history was emptied since. Reading begins with the oldest record then.
+    """
+    return any(key[1:] == (log_epoch, topic, partition) for key in highest)
+
+
+def insert_token(table: str, places: Iterable[Place]) -> str:
+    """Token by which ClickHouse recognises a repeated insert: the same for exactly these rows."""
+    text = "|".join(f"{p.log_epoch}/{p.topic}/{p.partition}/{p.offset}" for p in places)
+    return digest_bytes("insert", f"{table}|{text}".encode())

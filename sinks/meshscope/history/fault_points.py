@@ -18,8 +18,10 @@ Point = Literal[
 ]
 POINTS: Final[tuple[Point, ...]] = get_args(Point)
 
+_WANTED: Final = os.environ.get("MESHSCOPE_FAULT", "")
+
 
 def reach(point: Point) -> None:
     """Die here if a test wants it."""
-    if os.environ.get("MESHSCOPE_FAULT") == point:
+    if point == _WANTED:
         os.kill(os.getpid(), signal.SIGKILL)

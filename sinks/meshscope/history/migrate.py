@@ -7,6 +7,9 @@ from importlib.resources import files
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from meshscope.history.errors import HistoryError, StoreAway, meaning
 
 LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations
@@ -22,7 +25,7 @@ ORDER BY number
 _FILE = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
 
-class MigrationError(Exception):
+class MigrationError(HistoryError):
     """The schema cannot be brought up to date; the message says why and what to do."""
 
 
@@ -114,8 +117,19 @@ def migrate(client: Client, database: str) -> tuple[Migration, ...]:
     has more than one: after a crash in the middle the tables that exist are left as they are.
 
     Raises:
-        MigrationError: See `pending`.
+        MigrationError: See `pending`; or ClickHouse refuses a statement.
+        StoreAway: It does not answer.
     """
+    try:
+        return _migrate(client, database)
+    except (ClickHouseError, OSError) as error:
+        meant = meaning(error)
+        if isinstance(meant, StoreAway):
+            raise meant from error
+        raise MigrationError(f"the schema of {database} cannot be changed: {meant}") from error
+
+
+def _migrate(client: Client, database: str) -> tuple[Migration, ...]:
     client.command(f"CREATE DATABASE IF NOT EXISTS {_quoted(database)}")
     client.database = database
     client.command(LEDGER)

@@ -18,10 +18,11 @@ class HistorySettings:
         instance: Static member id (KIP-345); empty: none. Unique per process.
         clickhouse_host, clickhouse_port, clickhouse_user, clickhouse_password, clickhouse_secure:
             The HTTP interface of ClickHouse.
+        clickhouse_seconds: So long an answer is waited for before ClickHouse counts as away.
         database: Database of the history.
         batch_rows, batch_seconds: When a batch is written, whichever comes first.
-        dead_letter_limit: So many unreadable records in a row stop the sink, since then it is not
-            one record that is wrong.
+        dead_letter_limit: So many unreadable records in a row of one partition are let pass; one
+            more stops the sink, since then it is not one record that is wrong.
     """
 
     brokers: str = "127.0.0.1:9092"
@@ -32,13 +33,20 @@ class HistorySettings:
     clickhouse_user: str = "default"
     clickhouse_password: str = ""
     clickhouse_secure: bool = False
+    clickhouse_seconds: int = 30
     database: str = "meshscope"
     batch_rows: int = 10_000
     batch_seconds: float = 1.0
     dead_letter_limit: int = 1_000
 
     def __post_init__(self) -> None:
-        for name in ("clickhouse_port", "batch_rows", "batch_seconds", "dead_letter_limit"):
+        for name in (
+            "clickhouse_port",
+            "clickhouse_seconds",
+            "batch_rows",
+            "batch_seconds",
+            "dead_letter_limit",
+        ):
             if (value := getattr(self, name)) <= 0:
                 raise SettingsError(f"{VARIABLES[name][0]} is {value}: give a number above 0")
 
@@ -60,6 +68,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "clickhouse_user": ("MESHSCOPE_CLICKHOUSE_USER", str),
     "clickhouse_password": ("MESHSCOPE_CLICKHOUSE_PASSWORD", str),
     "clickhouse_secure": ("MESHSCOPE_CLICKHOUSE_SECURE", _truth),
+    "clickhouse_seconds": ("MESHSCOPE_CLICKHOUSE_SECONDS", int),
     "database": ("MESHSCOPE_CLICKHOUSE_DATABASE", str),
     "batch_rows": ("MESHSCOPE_HISTORY_BATCH_ROWS", int),
     "batch_seconds": ("MESHSCOPE_HISTORY_BATCH_SECONDS", float),

@@ -1,37 +1,59 @@
-"""From Kafka to ClickHouse: read, turn into rows, write, commit; see `batch.py` for the promise."""
+"""From Kafka to ClickHouse: read, turn into rows, write, commit; see `batch.py` for the promise.
+
+The sink is always in one of three states, and in each of them it goes on polling, so that it stays
+in its group:
+
+* *placing*: it has partitions, but does not know yet on which log they stand or what the tables
+  hold of it. They are paused.
+* *reading*: records become rows of a batch.
+* *holding*: a batch is to be written and ClickHouse is away. The partitions are paused.
+"""
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from meshscope.events.codec import PoisonValue
-from meshscope.events.dead_letter import Headers, dead_letter_headers
-from meshscope.events.topics import DEAD_LETTER, TOPICS, Topic
-from meshscope.history.batch import Batch, BatchLimits, Highest, Kept, is_ready, is_written
+from meshscope.events.dead_letter import Headers
+from meshscope.events.topics import TOPICS, Topic
+from meshscope.history.backoff import Backoff
+from meshscope.history.batch import (
+    Batch,
+    BatchLimits,
+    Chunk,
+    Highest,
+    Kept,
+    Partition,
+    is_known,
+    is_ready,
+    is_written,
+)
+from meshscope.history.dead_letters import DeadLetters
+from meshscope.history.errors import RowsRejected, StoreAway
 from meshscope.history.fault_points import reach
 from meshscope.history.rows import Place, row_of
-from meshscope.history.store import RowsRejected, Store, StoreAway
+from meshscope.history.store import Store
 
 log = logging.getLogger(__name__)
 
-KEPT: Final = tuple(topic for topic in TOPICS if topic.kept)
-"""Topics whose facts go into the history."""
+KEPT: Final = {topic.name: topic for topic in TOPICS if topic.kept}
+"""Topics whose facts go into the history, by name."""
 
 MOST_PER_READ: Final = 500
-FIRST_PAUSE_SECONDS: Final = 0.2
-LONGEST_PAUSE_SECONDS: Final = 10.0
-
-
-class TooManyDeadLetters(Exception):
-    """So many records in a row could not be read that something else must be wrong."""
-
-
-class DeadLetterRefused(Exception):
-    """The broker did not take a dead letter; nothing is committed."""
+DEAD_LETTER_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -39,54 +61,108 @@ class Sink:
     """One sink process at work.
 
     Attributes:
-        log_epoch: Says the id of the log a topic stands on; asked at every assignment.
-        now_ms, monotonic: Clocks.
+        log_epoch: Says the id of the log a topic stands on; None: the broker does not tell now.
+        monotonic: Clock, in seconds.
+        written: Rows written by this process.
     """
 
     consumer: Consumer
-    producer: Producer
+    dead_letters: DeadLetters
     store: Store
-    log_epoch: Callable[[str], str]
+    log_epoch: Callable[[str], str | None]
     limits: BatchLimits
-    dead_letter_limit: int
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     monotonic: Callable[[], float] = time.monotonic
-    batch: Batch = field(default_factory=Batch)
     written: int = 0
-    dead_letters: int = 0
-    _highest: Highest = field(default_factory=dict)
+    _partitions: list[TopicPartition] = field(default_factory=list)
     _epochs: dict[str, str] = field(default_factory=dict)
-    _dead_in_a_row: int = 0
-    _topics: dict[str, Topic] = field(default_factory=lambda: {t.name: t for t in KEPT})
+    _highest: Highest = field(default_factory=dict)
+    _batch: Batch = field(default_factory=Batch)
+    _waiting: deque[Chunk] = field(default_factory=deque)
+    _offsets: dict[Partition, int] = field(default_factory=dict)
+    _paused: bool = False
+    _store_backoff: Backoff = field(default_factory=Backoff)
+    _broker_backoff: Backoff = field(default_factory=Backoff)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Work until told to stop; what was read by then is written and committed.
 
         Raises:
-            TooManyDeadLetters, DeadLetterRefused, StoreMisconfigured: Nothing is committed.
+            HistoryError: See `errors.py`; `StoreAway` and `RowsRejected` are dealt with here.
             KafkaException: The consumer cannot go on.
         """
         self.consumer.subscribe(
-            list(self._topics), on_assign=self._assigned, on_revoke=self._revoked
+            list(KEPT), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
-        while not stopped():
-            self.step(0.2)
-        self.flush(stopped)
+        try:
+            while not stopped():
+                self.step(0.2)
+            self._settle()
+        finally:
+            # The consumer revokes its partitions when it is closed: nothing is left to do then.
+            self._forget()
 
     def step(self, wait_seconds: float) -> None:
         """Read what is there, at most for `wait_seconds`, and write if it is time."""
         for message in self.consumer.consume(MOST_PER_READ, timeout=wait_seconds):
             if (error := message.error()) is not None:
                 _check(error)
-            else:
+            elif message.topic() in self._epochs:
                 self._take(message)
-        if is_ready(self.batch, self.limits, self.monotonic()):
-            self.flush()
+        now = self.monotonic()
+        if self._partitions and not self._epochs:
+            if self._store_backoff.is_over(now) and self._broker_backoff.is_over(now):
+                self._place()
+            return
+        if not self._waiting and is_ready(self._batch, self.limits, now):
+            self._seal()
+        if self._offsets and self._store_backoff.is_over(now) and self._write():
+            self._commit()
+
+    # Placing
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._partitions = partitions
+        consumer.assign(partitions)
+        self._pause()
+        log.info("assigned %s partitions", len(partitions))
+
+    def _place(self) -> None:
+        """Find out which logs these are and what the tables hold of them, then read on."""
+        epochs: dict[str, str] = {}
+        for topic in sorted({partition.topic for partition in self._partitions}):
+            epoch = self.log_epoch(topic)
+            if epoch is None:
+                pause = self._broker_backoff.failed(self.monotonic())
+                log.warning("the broker does not tell of %s, again in %.1f s", topic, pause)
+                return
+            epochs[topic] = epoch
+        self._broker_backoff.succeeded()
+        try:
+            highest = self.store.highest_offsets(epochs.values())
+        except StoreAway as error:
+            self._store_is_away(error)
+            return
+        self._store_backoff.succeeded()
+        starts = [
+            TopicPartition(
+                at.topic,
+                at.partition,
+                OFFSET_INVALID  # where the group stands
+                if is_known(highest, epochs[at.topic], at.topic, at.partition)
+                else OFFSET_BEGINNING,
+            )
+            for at in self._partitions
+        ]
+        self._epochs, self._highest = epochs, highest
+        self.consumer.assign(starts)
+        self._resume()
+
+    # Reading
 
     def _take(self, message: Message) -> None:
-        topic = self._topics[message.topic() or ""]
+        topic: Topic = KEPT[message.topic() or ""]
         place = Place(
-            log_epoch=self._epochs.get(topic.name, ""),
+            log_epoch=self._epochs[topic.name],
             topic=topic.name,
             partition=message.partition() or 0,
             offset=message.offset() or 0,
@@ -96,159 +172,148 @@ class Sink:
         key: bytes | None = message.key()
         # The client's types allow a mapping, which it takes and never gives.
         headers = cast("Headers | None", message.headers())
+        now = self.monotonic()
         try:
             row = row_of(topic, place, key, value)
         except (PoisonValue, UnicodeDecodeError) as error:
-            self._dead_in_a_row += 1
-            if self._dead_in_a_row > self.dead_letter_limit:
-                raise TooManyDeadLetters(
-                    f"{self._dead_in_a_row} records in a row cannot be read, the last one at "
-                    f"{place.topic}[{place.partition}]@{place.offset}: {error}. Nothing more is "
-                    "committed. Check that all processes have the same version"
-                ) from error
-            self._dead_letter(place, key, value, headers, "poison", str(error))
-            row = None
-        else:
-            self._dead_in_a_row = 0
-        size, now = len(value or b""), self.monotonic()
-        if row is None or is_written(self._highest, place, row.table):
-            self.batch.add(place, size, now)
-        else:
-            kept = Kept(row.row, key, value, headers)
-            self.batch.add(place, size, now, row.table, kept)
-
-    def _dead_letter(
-        self,
-        place: Place,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers | None,
-        code: str,
-        error: str,
-    ) -> None:
-        """Put a record on the dead-letter topic; `flush` waits for the broker before it commits."""
-        self.producer.produce(
-            DEAD_LETTER.name,
-            key=key,
-            value=value,
-            headers=dead_letter_headers(
-                topic=place.topic,
-                partition=place.partition,
-                offset=place.offset,
-                value=value,
-                headers=headers,
-                stage=f"history.{code}",
-                code=code,
-                error=error,
-                now_ms=self.now_ms(),
-            ),
-        )
-        self.dead_letters += 1
-        log.warning(
-            "%s[%s]@%s went to %s: %s",
-            place.topic,
-            place.partition,
-            place.offset,
-            DEAD_LETTER.name,
-            error,
-        )
-
-    def flush(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Write the batch and commit its offsets; waits while ClickHouse is away.
-
-        Args:
-            stopped: Ends the waiting; then the batch is given up and nothing is committed.
-        """
-        if self.batch.began is None:
+            self.dead_letters.send(place, key, value, headers, "poison", str(error))
+            self._batch.skip(place, len(value or b""), now)
             return
-        reach("before_insert")
-        for table, rows in self.batch.rows.items():
-            if not self._insert(table, rows, stopped):
-                return
-            self.written += len(rows)
-            reach("between_inserts")
-        reach("after_insert")
-        if self.producer.flush(30):
-            raise DeadLetterRefused(
-                f"the broker has not taken {len(self.producer)} dead letters within 30 s"
-            )
-        reach("after_dead_letter")
-        offsets = [
-            TopicPartition(topic, partition, offset)
-            for (topic, partition), offset in self.batch.next_offsets.items()
-        ]
-        reach("before_commit")
-        self.consumer.commit(offsets=offsets, asynchronous=False)
-        reach("after_commit")
-        self.batch = Batch()
+        self.dead_letters.good(place, "poison")
+        if row is None or is_written(self._highest, place, row.table):
+            self._batch.skip(place, len(value or b""), now)
+        else:
+            self._batch.add(row.table, Kept(place, row.row, key, value, headers), now)
 
-    def _insert(self, table: str, rows: Sequence[Kept], stopped: Callable[[], bool]) -> bool:
-        pause = FIRST_PAUSE_SECONDS
-        while True:
+    # Writing
+
+    def _seal(self) -> None:
+        """Put the batch in line; the next one begins."""
+        self._waiting.extend(self._batch.chunks())
+        self._offsets |= self._batch.next_offsets
+        self._batch = Batch()
+
+    def _write(self) -> bool:
+        """Write what waits; False: ClickHouse is away, and what is left goes on waiting."""
+        while self._waiting:
+            chunk = self._waiting[0]
+            reach("before_insert")
             try:
-                self.store.insert(table, [kept.row for kept in rows])
+                self.store.insert(chunk)
             except StoreAway as error:
-                log.warning("ClickHouse is away, trying again in %.1f s: %s", pause, error)
-                if not self._wait(pause, stopped):
-                    return False
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                self._store_is_away(error)
+                self._pause()
+                return False
             except RowsRejected as error:
-                return self._bisect(table, rows, str(error), stopped)
+                self._waiting.popleft()
+                self._bisect(chunk, str(error))
             else:
-                return True
+                self._waiting.popleft()
+                self.written += len(chunk.rows)
+                for kept in chunk.rows:
+                    self.dead_letters.good(kept.place, "rejected")
+                reach("between_inserts")
+        if self._paused:
+            log.info("ClickHouse is there again")
+            self._resume()
+        self._store_backoff.succeeded()
+        reach("after_insert")
+        return True
 
-    def _bisect(
-        self, table: str, rows: Sequence[Kept], error: str, stopped: Callable[[], bool]
-    ) -> bool:
-        """Write the rows that ClickHouse takes and dead-letter the one that it does not."""
-        if len(rows) > 1:
-            middle = len(rows) // 2
-            return self._insert(table, rows[:middle], stopped) and self._insert(
-                table, rows[middle:], stopped
+    def _bisect(self, chunk: Chunk, error: str) -> None:
+        """Put the halves in line, or give the one row that is wrong up."""
+        if len(chunk.rows) > 1:
+            self._waiting.extendleft(reversed(chunk.halves()))
+        else:
+            kept = chunk.rows[0]
+            self.dead_letters.send(
+                kept.place, kept.key, kept.value, kept.headers, "rejected", error
             )
-        kept = rows[0]
-        place = Place(
-            kept.row["log_epoch"],
-            kept.row["kafka_topic"],
-            kept.row["kafka_partition"],
-            kept.row["kafka_offset"],
-            0,
-        )
-        self._dead_letter(place, kept.key, kept.value, kept.headers, "rejected", error)
-        return True
 
-    def _wait(self, seconds: float, stopped: Callable[[], bool]) -> bool:
-        """Wait without reading on, but stay in the group; False: told to stop."""
-        assigned = self.consumer.assignment()
-        self.consumer.pause(assigned)
-        until = self.monotonic() + seconds
+    def _commit(self) -> None:
+        """Commit what is written, if it still belongs to the log on which the topics stand."""
+        if not self.dead_letters.settled(DEAD_LETTER_SECONDS):
+            log.warning("the broker has not taken all dead letters yet, so nothing is committed")
+            return
+        reach("after_dead_letter")
+        now = self.monotonic()
+        if not self._broker_backoff.is_over(now):
+            return
+        for topic in sorted({topic for topic, _ in self._offsets}):
+            epoch = self.log_epoch(topic)
+            if epoch is None:
+                self._broker_backoff.failed(now)
+                return
+            if epoch != self._epochs[topic]:
+                log.warning("%s was made anew: reading it from its beginning", topic)
+                self._forget()
+                self._pause()
+                return
+        reach("before_commit")
+        offsets = [TopicPartition(*place, offset) for place, offset in self._offsets.items()]
         try:
-            while (left := until - self.monotonic()) > 0:
-                if stopped():
-                    return False
-                self.consumer.poll(min(left, 0.2))
-        finally:
-            self.consumer.resume(self.consumer.assignment())
-        return True
+            self.consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise
+            # Nothing is lost: a later commit says more, or the rows are recognised when read again.
+            pause = self._broker_backoff.failed(now)
+            log.warning("offsets are not committed, again in %.1f s: %s", pause, error)
+            return
+        self._broker_backoff.succeeded()
+        self._offsets = {}
+        reach("after_commit")
 
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._highest = self.store.highest_offsets()
-        self._epochs = {name: self.log_epoch(name) for name in {p.topic for p in partitions}}
-        consumer.assign(partitions)
-        log.info("assigned %s partitions", len(partitions))
+    # Leaving
 
     def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        # One try: what cannot be written now is read again by whoever gets the partitions.
-        if partitions:
-            self.flush(stopped=lambda: True)
-            self.batch = Batch()
+        log.info("%s partitions are taken away", len(partitions))
+        self._settle()
+        self._forget()
+        self._partitions = []
+
+    def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        """The group has gone on without us, and others may read these records again.
+
+        Unless the log is gone: then nobody can, and what was read of it is written.
+        """
+        log.warning("%s partitions are lost", len(partitions))
+        if any(self.log_epoch(topic) != epoch for topic, epoch in self._epochs.items()):
+            self._seal()
+            self._write()
+        self._forget()
+        self._partitions = []
+
+    def _settle(self) -> None:
+        """One try to write and commit all that was read; what cannot be is read again by others."""
+        self._seal()
+        if self._offsets and self._write():
+            self._commit()
+
+    def _forget(self) -> None:
+        """Drop what is neither written nor committed, and find out again where to go on."""
+        self._batch = Batch()
+        self._waiting.clear()
+        self._offsets = {}
+        self._epochs = {}
+
+    def _store_is_away(self, error: StoreAway) -> None:
+        pause = self._store_backoff.failed(self.monotonic())
+        log.warning("ClickHouse is away, trying again in %.1f s: %s", pause, error)
+
+    def _pause(self) -> None:
+        self.consumer.pause(self._partitions)
+        self._paused = True
+
+    def _resume(self) -> None:
+        self.consumer.resume(self._partitions)
+        self._paused = False
 
 
 def _check(error: KafkaError) -> None:
     if error.fatal():
         raise KafkaException(error)
-    if error.code() != KafkaError._PARTITION_EOF:
-        log.warning("the broker says: %s", error)
+    log.warning("the broker says: %s", error)
 
 
 def consumer_config(brokers: str, group: str, instance: str) -> dict[str, Any]:
@@ -259,10 +324,12 @@ def consumer_config(brokers: str, group: str, instance: str) -> dict[str, Any]:
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
         "partition.assignment.strategy": "range",
-        "session.timeout.ms": 10_000,
+        "session.timeout.ms": 6_000,
         "max.poll.interval.ms": 300_000,
         "queued.max.messages.kbytes": 32 * 1024,
         "allow.auto.create.topics": False,
+        # Topics that are made after the sink has started are found within so long.
+        "topic.metadata.refresh.interval.ms": 5_000,
     }
     if instance:
         config["group.instance.id"] = instance

@@ -1,52 +1,20 @@
-"""ClickHouse: inserts with an answer that says what to do next."""
+"""ClickHouse: inserts with an answer that says what to do next, see `errors.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import clickhouse_connect
+from clickhouse_connect.datatypes.base import ClickHouseType
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import (
-    ClickHouseError,
-    DatabaseError,
-    DataError,
-    OperationalError,
-    ProgrammingError,
-)
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from meshscope.history.batch import Highest, insert_token
-from meshscope.history.rows import TABLES, Row
+from meshscope.history.batch import Chunk, Highest, insert_token
+from meshscope.history.errors import meaning
+from meshscope.history.rows import TABLES
 from meshscope.history.settings import HistorySettings
 
-SERVER_CODES_OF_BAD_ROWS: Final = frozenset(
-    {
-        6,  # CANNOT_PARSE_TEXT
-        26,  # CANNOT_PARSE_QUOTED_STRING
-        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
-        33,  # CANNOT_READ_ALL_DATA
-        38,  # CANNOT_PARSE_DATE
-        41,  # CANNOT_PARSE_DATETIME
-        53,  # TYPE_MISMATCH
-        69,  # ARGUMENT_OUT_OF_BOUND
-        70,  # CANNOT_CONVERT_TYPE
-        72,  # CANNOT_PARSE_NUMBER
-        117,  # INCORRECT_DATA
-        131,  # TOO_LARGE_STRING_SIZE
-        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
-        469,  # VIOLATED_CONSTRAINT
-    }
-)
-
-
-class StoreAway(Exception):
-    """ClickHouse does not answer, or cannot take rows now: wait and try again."""
-
-
-class RowsRejected(Exception):
-    """ClickHouse does not take these rows: at least one of them is wrong."""
-
-
-class StoreMisconfigured(Exception):
-    """ClickHouse answers that this will never work (no such table, no right): stop."""
+ONE_BLOCK_BYTES: Final = 1 << 40
+"""More than any insert has."""
 
 
 def connect(settings: HistorySettings) -> Client:
@@ -54,6 +22,7 @@ def connect(settings: HistorySettings) -> Client:
 
     Raises:
         StoreAway: Nobody answers.
+        StoreMisconfigured: It answers that this user may not come in.
     """
     try:
         return clickhouse_connect.get_client(
@@ -62,12 +31,13 @@ def connect(settings: HistorySettings) -> Client:
             username=settings.clickhouse_user,
             password=settings.clickhouse_password,
             secure=settings.clickhouse_secure,
-            connect_timeout=10,
-            send_receive_timeout=60,
+            connect_timeout=settings.clickhouse_seconds,
+            send_receive_timeout=settings.clickhouse_seconds,
+            # Sessions would make statements wait for each other.
             autogenerate_session_id=False,
         )
     except (ClickHouseError, OSError) as error:
-        raise StoreAway(_first_line(error)) from error
+        raise meaning(error) from error
 
 
 class Store:
@@ -76,64 +46,69 @@ class Store:
     def __init__(self, client: Client, database: str) -> None:
         self._client = client
         self._client.database = database
+        self._types: dict[str, Sequence[ClickHouseType]] = {}
 
-    def highest_offsets(self) -> Highest:
-        """See `batch.Highest`.
+    def highest_offsets(self, log_epochs: Collection[str]) -> Highest:
+        """What the tables hold of these logs, see `batch.Highest`.
 
         Raises:
-            StoreAway: It cannot be asked now.
+            StoreAway, StoreMisconfigured: It cannot be asked now, or never.
         """
         highest: dict[tuple[str, str, str, int], int] = {}
         for table in TABLES:
             try:
                 rows = self._client.query(
                     "SELECT log_epoch, kafka_topic, kafka_partition, max(kafka_offset) "
-                    "FROM {table:Identifier} GROUP BY ALL",
-                    parameters={"table": table},
+                    "FROM {table:Identifier} WHERE log_epoch IN {epochs:Array(String)} "
+                    "GROUP BY ALL",
+                    parameters={"table": table, "epochs": sorted(log_epochs)},
                 ).result_rows
             except (ClickHouseError, OSError) as error:
-                raise _meaning(error) from error
+                raise meaning(error) from error
             for epoch, topic, partition, offset in rows:
                 highest[table, epoch, topic, partition] = offset
         return highest
 
-    def insert(self, table: str, rows: Sequence[Row]) -> None:
-        """Write rows in one block.
+    def insert(self, chunk: Chunk) -> None:
+        """Write rows in one block, which becomes one part: all of them or none.
 
         Raises:
-            StoreAway, RowsRejected, StoreMisconfigured: See there.
+            StoreAway, RowsRejected, StoreMisconfigured: Nothing was written, or, where the answer
+                was lost, all of it; the same chunk may be sent again.
         """
-        names = list(rows[0])
-        columns: list[list[Any]] = [[row[name] for row in rows] for name in names]
+        names = list(chunk.rows[0].row)
+        columns: list[list[Any]] = [[kept.row[name] for kept in chunk.rows] for name in names]
         settings = {
-            "insert_deduplication_token": insert_token(table, rows),
-            "max_insert_block_size": len(rows),
+            "insert_deduplication_token": insert_token(
+                chunk.table, (kept.place for kept in chunk.rows)
+            ),
+            # The client sends blocks of a few megabytes. ClickHouse joins them until it has one of
+            # so many rows or bytes, so only these settings keep a large batch in one part.
+            "min_insert_block_size_rows": len(chunk.rows),
+            "min_insert_block_size_bytes": ONE_BLOCK_BYTES,
         }
         try:
             self._client.insert(
-                table, columns, column_names=names, column_oriented=True, settings=settings
+                chunk.table,
+                columns,
+                column_names=names,
+                column_types=self._types_of(chunk.table, names),
+                column_oriented=True,
+                settings=settings,
             )
-        except (ClickHouseError, OSError, TypeError, ValueError, AttributeError) as error:
-            raise _meaning(error) from error
+        except (
+            ClickHouseError,
+            OSError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+        ) as error:
+            raise meaning(error) from error
 
-
-def _meaning(error: Exception) -> Exception:
-    text = _first_line(error)
-    if isinstance(error, DataError | TypeError | ValueError | AttributeError):
-        # The client could not serialise a value: no server was asked.
-        return RowsRejected(text)
-    code = getattr(error, "code", None)
-    if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
-        if code in SERVER_CODES_OF_BAD_ROWS:
-            return RowsRejected(text)
-        if code in {60, 16, 47, 81, 497, 516}:
-            # UNKNOWN_TABLE, NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_IDENTIFIER, UNKNOWN_DATABASE,
-            # ACCESS_DENIED, AUTHENTICATION_FAILED
-            return StoreMisconfigured(text)
-    if isinstance(error, ProgrammingError):
-        return StoreMisconfigured(text)
-    return StoreAway(text)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    def _types_of(self, table: str, names: Sequence[str]) -> Sequence[ClickHouseType]:
+        """Types of the columns, asked for once."""
+        if table not in self._types:
+            context = self._client.create_insert_context(table, list(names))
+            self._types[table] = context.column_types
+        return self._types[table]
