@@ -146,3 +146,14 @@ def test_extension_configurations_are_extensions() -> None:
     inference = infer(found)
 
     assert key.extension("EcdsConfigDump", "w") in inference.policies
+
+
+def test_without_endpoints_in_the_dump_nothing_is_said_about_them() -> None:
+    found = dump()
+    found["configs"].remove(section(found, "Endpoints"))
+
+    inference = infer(found)
+
+    assert [missing.section for missing in inference.incomplete] == ["EndpointsConfigDump"]
+    assert not any(found.kind == "endpoints" for found in inference.policies)
+    assert key.endpoints("a.b", 80) in infer(dump()).policies

@@ -61,6 +61,8 @@ def http_connection_manager(
         _fetched_routes(manager, chain)
     filters.access_logs = access_logs(manager, chain.places.telemetry)
     filters.tracing = tracing.read(manager, chain.places.telemetry)
+    if filters.tracing is not None:
+        filters.clusters.add(filters.tracing.provider.partition(":")[2])
     filters.connection = _connection(manager, chain.exchange)
 
 

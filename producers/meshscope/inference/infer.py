@@ -11,11 +11,18 @@ from functools import partial
 from typing import Any, Final
 
 from meshscope.events.proxy import ProxyInputs
+from meshscope.inference.assembly import (
+    by_key,
+    outbound_orders,
+    telemetry_policies,
+    unreferenced,
+)
 from meshscope.inference.clusters import DNS, ClusterReader
+from meshscope.inference.completeness import incomplete
 from meshscope.inference.config_dump import section_name
 from meshscope.inference.endpoints import assignment
 from meshscope.inference.evidence import Evidence, InboundCluster
-from meshscope.inference.inbound import inbound_policies, outbound_orders
+from meshscope.inference.inbound_ports import inbound_policies
 from meshscope.inference.leftovers import Leftovers
 from meshscope.inference.listeners import read_listener
 from meshscope.inference.names import destination_key, endpoints_key, target
@@ -23,7 +30,6 @@ from meshscope.inference.proxy import UNKNOWN, read_node
 from meshscope.inference.reader import ANY_PREFIX, Message, Reading, Unexpected, leaves
 from meshscope.inference.result import (
     Hosts,
-    Incomplete,
     Inference,
     LoadedState,
 )
@@ -41,54 +47,11 @@ from meshscope.inference.sections import (
 )
 from meshscope.inference.telemetry import TracingReader
 from meshscope.policy import key
-from meshscope.policy.canonical import content_bytes
 from meshscope.policy.endpoints import Endpoints
 from meshscope.policy.inbound import SELF_ADDRESS
-from meshscope.policy.key import PolicyKey
-from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
-from meshscope.policy.telemetry import Telemetry
 
 _ADMIN: Final = "envoy.admin.v3."
-
-_MISSING: Final = {
-    "BootstrapConfigDump": Incomplete(
-        "BootstrapConfigDump",
-        "the dump does not say which proxy it is of; dump without a resource filter",
-        tuple(Kind),
-    ),
-    "ListenersConfigDump": Incomplete(
-        "ListenersConfigDump",
-        "the dump has no listeners; dump without a resource filter",
-        (
-            Kind.OUTBOUND_LISTENER,
-            Kind.INBOUND,
-            Kind.PEER_AUTHENTICATION,
-            Kind.REQUEST_AUTHENTICATION,
-            Kind.AUTHORIZATION,
-            Kind.HTTP_CONNECTION,
-            Kind.FILTER_ORDER,
-            Kind.EGRESS,
-            Kind.TELEMETRY,
-        ),
-    ),
-    "ClustersConfigDump": Incomplete(
-        "ClustersConfigDump",
-        "the dump has no clusters; dump without a resource filter",
-        (Kind.DESTINATION, Kind.ENDPOINTS, Kind.INBOUND),
-    ),
-    "RoutesConfigDump": Incomplete(
-        "RoutesConfigDump",
-        "the dump has no route tables; dump without a resource filter",
-        (Kind.HTTP_ROUTE, Kind.EGRESS),
-    ),
-    "EndpointsConfigDump": Incomplete(
-        "EndpointsConfigDump",
-        "the dump has no endpoints; ask for /config_dump?include_eds",
-        (Kind.ENDPOINTS,),
-    ),
-}
-"""Sections that a dump must have, and what cannot be verified without them."""
 
 
 @dataclass(slots=True)
@@ -346,8 +309,10 @@ def _result(run: _Run, sections: Mapping[str, object], total: int) -> Inference:
     orders, more = outbound_orders(evidence.orders)
     for policy_key, what, variants in (*disagreements, *more):
         run.leftovers.disagreement(str(policy_key), what, variants)
-    found = [*evidence.policies, *inbound, *orders, *_telemetry(evidence), *_idle(run)]
-    policies = _by_key(run, found)
+    found = [*evidence.policies, *inbound, *orders, *telemetry_policies(evidence)]
+    if "EndpointsConfigDump" in sections:
+        found.extend(_without_endpoints(run))
+    policies = by_key(found, run.leftovers)
     policies.update((policy.key, policy) for policy in run.leftovers.policies())
     state = LoadedState(
         rejected=tuple(sorted(run.phases.rejected)),
@@ -362,71 +327,16 @@ def _result(run: _Run, sections: Mapping[str, object], total: int) -> Inference:
         policies=policies,
         coverage=run.leftovers.coverage(total),
         state=state,
-        unreferenced=frozenset(_unreferenced(run, policies)),
-        incomplete=tuple(missing for name, missing in _MISSING.items() if name not in sections),
+        unreferenced=unreferenced(evidence, run.clusters, run.leftovers.texts, policies),
+        incomplete=incomplete(sections),
     )
 
 
-def _telemetry(evidence: Evidence) -> list[Policy]:
-    classes: dict[tuple[str, str], list[Any]] = {}
-    for chain in evidence.telemetry:
-        classes.setdefault((chain.direction, chain.protocol), []).append(chain)
+def _without_endpoints(run: _Run) -> list[Policy]:
+    """Clusters to which the control plane sent no endpoints have none."""
     return [
-        Policy(
-            key.telemetry(direction, protocol),
-            Telemetry(
-                access_logs=tuple(chain.access_logs for chain in chains),
-                tracing=(
-                    tuple(chain.tracing for chain in chains)
-                    if protocol == key.PROTOCOL_HTTP
-                    else ()
-                ),
-                metrics=tuple(item for chain in chains for item in chain.metrics or (None,)),
-            ),
-        )
-        for (direction, protocol), chains in classes.items()
+        Policy(endpoints_key(user), Endpoints())
+        for users in run.service_names.values()
+        for user in users
+        if user not in run.assigned
     ]
-
-
-def _idle(run: _Run) -> list[Policy]:
-    """Policies of clusters that are known, but of which a part is not in use or not there."""
-    found: list[Policy] = []
-    if run.assigned or run.phases.resources:
-        for users in run.service_names.values():
-            found.extend(
-                Policy(endpoints_key(user), Endpoints())
-                for user in users
-                if user not in run.assigned
-            )
-    return found
-
-
-def _by_key(run: _Run, found: list[Policy]) -> dict[PolicyKey, Policy]:
-    """Policies by key; where two resources say different things, one stands and it is reported."""
-    policies: dict[PolicyKey, Policy] = {}
-    for policy in found:
-        other = policies.get(policy.key)
-        if other is None:
-            policies[policy.key] = policy
-        elif other.digest != policy.digest:
-            texts = sorted(content_bytes(item.content).decode() for item in (other, policy))
-            run.leftovers.disagreement(str(policy.key), "resources", tuple(texts))
-            policies[policy.key] = min(other, policy, key=lambda item: item.digest)
-    return policies
-
-
-def _unreferenced(run: _Run, policies: Mapping[PolicyKey, Policy]) -> list[PolicyKey]:
-    """Policies of route tables and clusters that no listener leads to."""
-    evidence = run.evidence
-    reached = set(evidence.listener_clusters)
-    idle: list[PolicyKey] = []
-    for table, keys in evidence.table_policies.items():
-        if table in evidence.listener_tables:
-            reached |= evidence.table_clusters[table]
-        else:
-            idle.extend(keys)
-    for cluster in run.clusters:
-        if cluster not in reached:
-            idle.append(destination_key(cluster))
-            idle.append(endpoints_key(cluster))
-    return [policy_key for policy_key in idle if policy_key in policies]

@@ -1,6 +1,6 @@
 """What could not be explained, as `extension` policies."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,10 +37,12 @@ class Leftovers:
     Attributes:
         unexplained_at: Number of unexplained leaves per path.
         ignored: Number of ignored leaves per entry of the table.
+        texts: Texts among the unexplained leaves, which may name clusters.
     """
 
     unexplained_at: dict[str, int] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=dict)
+    texts: set[str] = field(default_factory=set)
     _found: dict[tuple[str, str], _Unexplained] = field(default_factory=dict)
 
     def add(self, reading: Reading) -> None:
@@ -63,12 +65,14 @@ class Leftovers:
 
     def disagreement(self, place: str, what: str, variants: Iterable[str]) -> None:
         """Add what things that belong to one policy do not agree on."""
-        self._at(place, f"different {what}").contents.extend(variants)
+        contents = self._at(place, f"different {what}").contents
+        contents.extend(text for text in variants if text not in contents)
 
     def _unexplained(self, place: str, name: str, value: Any, path: str, kind: str) -> None:
         found = self._at(place, name)
         found.type = found.type or kind
         found.contents.append(canonical_json([path, value]))
+        self.texts.update(_texts(value))
         for leaf in leaf_paths(value, path):
             self.unexplained_at[leaf] = self.unexplained_at.get(leaf, 0) + 1
             found.paths.add(leaf)
@@ -101,3 +105,14 @@ class Leftovers:
             )
             for (place, name), found in self._found.items()
         ]
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)

@@ -9,12 +9,6 @@ from meshscope.inference.reader import Message
 from meshscope.policy.telemetry import AccessLog, Metrics, Tracing
 
 _FILE: Final = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
-_GRPC: Final = frozenset(
-    (
-        "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
-        "envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig",
-    )
-)
 _HUNDREDTHS: Final = 100
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
