@@ -112,7 +112,7 @@ def test_a_snapshot_under_the_key_of_another_proxy_is_poison() -> None:
 
 def test_settings_have_defaults() -> None:
     settings = from_environment(
-        {"MESHSCOPE_BROKER": "a:1, b:2", "MESHSCOPE_DATA_DIR": "/d", "MESHSCOPE_STUCK_SECONDS": ""}
+        {"MESHSCOPE_BROKERS": "a:1, b:2", "MESHSCOPE_DATA_DIR": "/d", "MESHSCOPE_STUCK_SECONDS": ""}
     )
     assert settings.convergence_ms == 10_000
     assert settings.stuck_s == 30.0
@@ -121,8 +121,8 @@ def test_settings_have_defaults() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("MESHSCOPE_BROKER", "", "MESHSCOPE_BROKER is not set"),
-        ("MESHSCOPE_BROKER", "localhost", "'localhost' is not host:port"),
+        ("MESHSCOPE_BROKERS", "", "MESHSCOPE_BROKERS is not set"),
+        ("MESHSCOPE_BROKERS", "localhost", "'localhost' is not host:port"),
         ("MESHSCOPE_DATA_DIR", "", "MESHSCOPE_DATA_DIR is not set"),
         ("MESHSCOPE_CONVERGENCE_SECONDS", "soon", "'soon' is not a number of seconds"),
         ("MESHSCOPE_CONVERGENCE_SECONDS", "-1", "must be at least 0"),
@@ -130,7 +130,7 @@ def test_settings_have_defaults() -> None:
     ],
 )
 def test_wrong_settings_say_what_to_change(name: str, value: str, says: str) -> None:
-    environment = {"MESHSCOPE_BROKER": "a:1", "MESHSCOPE_DATA_DIR": "/d", name: value}
+    environment = {"MESHSCOPE_BROKERS": "a:1", "MESHSCOPE_DATA_DIR": "/d", name: value}
     with pytest.raises(InvalidSettings, match=says):
         from_environment(environment)
 
@@ -140,7 +140,7 @@ def test_a_wrong_setting_ends_the_process_with_2() -> None:
         [sys.executable, "-m", "meshscope.stream"], env={}, capture_output=True, timeout=60
     )
     assert done.returncode == 2
-    assert done.stderr.decode().startswith("meshscope.stream: MESHSCOPE_BROKER is not set")
+    assert done.stderr.decode().startswith("meshscope.stream: MESHSCOPE_BROKERS is not set")
 
 
 def test_anomalies_are_cloud_events() -> None:

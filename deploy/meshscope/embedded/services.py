@@ -89,7 +89,6 @@ def services(settings: StackSettings, index: MeshIndex) -> tuple[Service, ...]:
             _module("meshscope.stream"),
             common
             | {
-                "MESHSCOPE_BROKER": settings.brokers,
                 "MESHSCOPE_DATA_DIR": str(home / "worker"),
                 "MESHSCOPE_CONVERGENCE_SECONDS": str(settings.convergence_seconds),
                 "MESHSCOPE_ENDPOINTS_CONVERGENCE_SECONDS": str(settings.convergence_seconds),

@@ -14,7 +14,7 @@ class WorkerSettings:
     """How a worker runs.
 
     Attributes:
-        broker: Kafka bootstrap servers, `host:port`, separated by commas (`MESHSCOPE_BROKER`).
+        broker: Kafka bootstrap servers, `host:port`, separated by commas (`MESHSCOPE_BROKERS`).
         data_dir: Folder of this worker alone; it writes its status there (`MESHSCOPE_DATA_DIR`).
         convergence_ms: Time that a proxy has to take in what is newly expected
             (`MESHSCOPE_CONVERGENCE_SECONDS`).
@@ -46,14 +46,14 @@ def from_environment(environment: Mapping[str, str]) -> WorkerSettings:
     Raises:
         InvalidSettings: One is missing or makes no sense.
     """
-    broker = environment.get("MESHSCOPE_BROKER", "")
+    broker = environment.get("MESHSCOPE_BROKERS", "")
     if not broker:
-        raise InvalidSettings("MESHSCOPE_BROKER is not set; set it to host:port of the broker")
+        raise InvalidSettings("MESHSCOPE_BROKERS is not set; set it to host:port of the broker")
     for server in broker.split(","):
         host, _, port = server.strip().rpartition(":")
         if not host or not port.isdigit():
             raise InvalidSettings(
-                f"MESHSCOPE_BROKER={broker!r}: {server!r} is not host:port, such as localhost:9092"
+                f"MESHSCOPE_BROKERS={broker!r}: {server!r} is not host:port, such as localhost:9092"
             )
     folder = environment.get("MESHSCOPE_DATA_DIR", "")
     if not folder:
