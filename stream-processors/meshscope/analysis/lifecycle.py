@@ -54,6 +54,7 @@ class AnomalyState:
         said: Digest of the evidence that the last published fact was about.
         said_at: Time of the newest drift when that was published.
         spoke_at: When that was.
+        severity: As it was published last, for when nothing is left that it could come from.
     """
 
     fingerprint: str
@@ -69,6 +70,7 @@ class AnomalyState:
     said: str = ""
     said_at: int = 0
     spoke_at: int = 0
+    severity: str = ""
 
 
 def take(state: AnomalyState | None, drift: Drift) -> AnomalyState:
@@ -121,7 +123,13 @@ def speak(state: AnomalyState, now: int) -> tuple[AnomalyState, Anomaly | None]:
         return state, None
     else:
         status = "updated"
-    said = replace(state, said=looks, said_at=state.updated_at, spoke_at=now)
+    said = replace(
+        state,
+        said=looks,
+        said_at=state.updated_at,
+        spoke_at=now,
+        severity=severity(held.effect for held in state.open.values()),
+    )
     return said, _anomaly(said, status)
 
 
@@ -163,7 +171,7 @@ def _anomaly(state: AnomalyState, status: Literal["opened", "updated", "resolved
         cluster=state.cluster,
         layer=LAYER,
         code=state.code,
-        severity=severity(each.effect for each in held),
+        severity=severity(each.effect for each in held) if held else state.severity,
         title=state.title,
         opened_at=state.opened_at,
         updated_at=state.updated_at,
