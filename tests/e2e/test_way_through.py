@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from browser import open_page
-from stack import START_SECONDS, Stack, new_stack, wait_until
+from stack import Stack, new_stack, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -20,8 +20,7 @@ SOON = 40.0
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with new_stack(tmp_path_factory.mktemp("home")) as stack:
-        stack.start()
-        wait_until("every proxy in sync", lambda: all_in_sync(stack), START_SECONDS, stack)
+        stack.start(lambda: all_in_sync(stack))
         yield stack
 
 
@@ -144,8 +143,7 @@ async def test_a_killed_broker_comes_back_and_nothing_is_forgotten(stack: Stack)
 async def test_a_second_start_goes_on_recording(stack: Stack) -> None:
     before = stack.json("sql", "SELECT count() AS n FROM anomalies")[0]["n"]
     assert stack.stop() == 0
-    stack.start()
-    wait_until("every proxy in sync", lambda: all_in_sync(stack), START_SECONDS, stack)
+    stack.start(lambda: all_in_sync(stack))
     assert stack.json("sql", "SELECT count() AS n FROM anomalies")[0]["n"] >= before
     make_two_drifts(stack)
     expect_both_everywhere(stack)
