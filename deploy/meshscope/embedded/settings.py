@@ -1,9 +1,10 @@
 """Settings of the embedded stack, from the environment."""
 
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from meshscope.embedded.ports import PortInUse, check_port
 
 DEFAULT_HOME = "~/.meshscope"
 
@@ -42,9 +43,9 @@ class StackSettings:
 
     def ports(self) -> Iterator[tuple[str, int, str]]:
         """What listens where, and the variable that changes it."""
-        yield "the broker", self.broker_port, "MESHSCOPE_BROKER_PORT"
-        yield "the store", self.store_port, "MESHSCOPE_STORE_PORT"
-        yield "the page", self.console_port, "MESHSCOPE_CONSOLE_PORT"
+        yield "broker", self.broker_port, "MESHSCOPE_BROKER_PORT"
+        yield "store", self.store_port, "MESHSCOPE_STORE_PORT"
+        yield "page", self.console_port, "MESHSCOPE_CONSOLE_PORT"
 
 
 def from_environment(environ: Mapping[str, str]) -> StackSettings:
@@ -90,15 +91,10 @@ def check_ports(settings: StackSettings) -> None:
     """Refuse to start where a port is in use.
 
     Raises:
-        SettingsError: Names the port and the setting.
+        SettingsError: Names the port, the setting and, if it can be told, the process.
     """
     for what, number, variable in settings.ports():
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", number))
-            except OSError as error:
-                raise SettingsError(
-                    f"port {number} of {what} is in use ({error.strerror}): end what uses it, or "
-                    f"set {variable} to another one"
-                ) from error
+        try:
+            check_port(number, what, variable)
+        except PortInUse as error:
+            raise SettingsError(str(error)) from error
