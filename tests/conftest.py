@@ -3,6 +3,9 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 
+# The fixtures `broker` and `store`, real processes for whoever needs one.
+pytest_plugins = ["embedded"]
+
 # Avro's long has 64 bits, and NaN equals nothing, not even itself.
 st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))
 st.register_type_strategy(float, st.floats(allow_nan=False))

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -71,21 +70,24 @@ def create_topics(admin: AdminClient, topics: Sequence[Topic]) -> None:
 class Broker:
     """The broker's process, and whether it was told to end."""
 
-    def __init__(self, binary: str, port: int, directory: str) -> None:
+    def __init__(self, binary: str, port: int) -> None:
         self.address = f"{HOST}:{port}"
         self._stopped = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
         self._process = subprocess.Popen(  # noqa: S603 (a fixed command)
             command(binary, port),
-            cwd=directory,
             # Standard output is for the line that says that it is ready.
             stdout=sys.stderr,
             env={"RUST_LOG": "warn", **os.environ},
             preexec_fn=dies_with_parent(),
         )
-        if self._stopped:  # told to before there was a process to pass it on to
-            self._process.terminate()
+        # A signal before this line ends this process, and the kernel the broker with it.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal asked for its end."""
+        return self._stopped
 
     def prepare(self) -> None:
         """Wait until the broker answers, and create the topics.
@@ -120,15 +122,9 @@ class Broker:
             self._process.kill()
             self._process.wait()
 
-    @property
-    def stopped(self) -> bool:
-        """Whether a signal asked for its end."""
-        return self._stopped
-
     def _stop(self, *_: object) -> None:
         self._stopped = True
-        if hasattr(self, "_process"):
-            self._process.terminate()
+        self._process.terminate()
 
     @staticmethod
     def _answers(admin: AdminClient) -> bool:
@@ -149,20 +145,18 @@ def run(port: int) -> int:
     # The broker itself would go on without a word if somebody else listened there.
     with listening_socket(port, "broker", "MESHSCOPE_BROKER_PORT") as probe:
         number = probe.getsockname()[1]
-    # It keeps nothing, yet may write a file or two where it stands.
-    with tempfile.TemporaryDirectory(prefix="meshscope-broker-") as directory:
-        broker = Broker(binary, number, directory)
-        try:
-            broker.prepare()
-            print(f"broker ready: {broker.address}", flush=True)
-            return broker.wait()
-        except BrokerFailed as error:
-            if broker.stopped:
-                return 0
-            log.error("%s", error)
-            return FAILED
-        finally:
-            broker.end()
+    broker = Broker(binary, number)
+    try:
+        broker.prepare()
+        print(f"broker ready: {broker.address}", flush=True)
+        return broker.wait()
+    except BrokerFailed as error:
+        if broker.stopped:
+            return 0
+        log.error("%s", error)
+        return FAILED
+    finally:
+        broker.end()
 
 
 @click.command()

@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1
@@ -14,9 +15,15 @@ def dies_with_parent() -> Callable[[], None] | None:
     """For `preexec_fn`: the kernel ends the child if its parent is killed (Linux alone).
 
     The library is loaded before the fork, since a child between fork and exec must do little.
+    The kernel counts the end of the thread that forked as the parent's end, hence:
+
+    Raises:
+        RuntimeError: This is not the main thread.
     """
     if sys.platform != "linux":
         return None
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("start children that end with their parent from the main thread")
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
 
