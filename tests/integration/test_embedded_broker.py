@@ -9,10 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 from embedded import Broker, eventually
 
-from meshscope.events.topics import RESOURCES, TOPICS
+from meshscope.embedded.broker import create_topics
+from meshscope.events.topics import RESOURCES, TOPICS, Topic
 from meshscope.transport.log_epoch import LogEpochReader
 
 pytestmark = pytest.mark.integration
@@ -65,6 +66,16 @@ def test_a_new_start_is_a_new_log(own_broker: Broker, tmp_path: Path) -> None:
         assert epoch(address) not in (None, before)
     finally:
         again.stop()
+
+
+def test_topics_that_a_client_made_are_made_anew(broker: str) -> None:
+    admin = AdminClient({"bootstrap.servers": broker})
+    topics = [Topic(f"made-by-a-client-{n}", "", "", (), "", partitions=3) for n in (1, 2)]
+    for future in admin.create_topics([NewTopic(topics[0].name, 1, 1)]).values():
+        future.result(10)
+    create_topics(admin, topics)
+    there = admin.list_topics(timeout=5).topics
+    assert [len(there[topic.name].partitions) for topic in topics] == [3, 3]
 
 
 def test_sigterm_ends_it_in_order(own_broker: Broker) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Final
 
 import click
@@ -33,6 +34,8 @@ START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 5.0
 ASK_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 0.05
+ADMIN_SECONDS: Final = 10.0
+CREATE_ATTEMPTS: Final = 20
 
 
 class BrokerFailed(Exception):
@@ -53,18 +56,45 @@ def command(binary: str, port: int) -> list[str]:
 
 
 def create_topics(admin: AdminClient, topics: Sequence[Topic]) -> None:
-    """Create the topics that are not there yet.
+    """Create all topics with their partitions and configurations.
+
+    The broker makes a topic by itself when a client asks for one, and after a restart clients are
+    quicker than this: what stands there already was made so, with other settings, and goes.
 
     Raises:
-        BrokerFailed: The broker refuses one.
+        BrokerFailed: The broker refuses one, or clients stay quicker.
     """
-    wanted = [NewTopic(t.name, t.partitions, 1, config=t.config) for t in topics]
-    for name, future in admin.create_topics(wanted, request_timeout=10).items():
-        try:
-            future.result(15)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise BrokerFailed(f"the broker refuses topic {name}: {error}") from error
+    wanted = {t.name: NewTopic(t.name, t.partitions, 1, config=t.config) for t in topics}
+    for _ in range(CREATE_ATTEMPTS):
+        taken = _create(admin, list(wanted.values()))
+        if not taken:
+            return
+        log.warning("made anew, since clients were quicker: %s", ", ".join(taken))
+        for name, future in admin.delete_topics(taken, request_timeout=ADMIN_SECONDS).items():
+            _done(f"to delete topic {name}", future)
+        wanted = {name: wanted[name] for name in taken}
+    raise BrokerFailed(f"clients keep making topics of their own: {', '.join(wanted)}")
+
+
+def _create(admin: AdminClient, wanted: list[NewTopic]) -> list[str]:
+    """Names of those that exist already."""
+    answers = admin.create_topics(wanted, request_timeout=ADMIN_SECONDS)
+    return [name for name, future in answers.items() if not _done(f"topic {name}", future)]
+
+
+def _done(what: str, future: Future[None]) -> bool:
+    """Whether the broker did it; False: the topic exists already.
+
+    Raises:
+        BrokerFailed: It refuses.
+    """
+    try:
+        future.result(ADMIN_SECONDS + ASK_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise BrokerFailed(f"the broker refuses {what}: {error}") from error
+    return True
 
 
 class Broker:
