@@ -52,6 +52,20 @@ class Delivery:
     _in_flight: set[int] = field(default_factory=set)
     _acknowledged: list[int] = field(default_factory=list)
     _given_up: bool = False
+    _generation: int = 0
+
+    def renew(self, producer: Producer) -> None:
+        """Go on with another producer, from the first record of the spool.
+
+        For a new log: its broker does not know the id of an idempotent producer from before, and
+        refuses its records for ever, or takes them for those of whoever got that id since.
+        """
+        self._generation += 1
+        self.producer.purge()
+        self.producer = producer
+        self._in_flight.clear()
+        self._given_up = False
+        self.sent_up_to = 0
 
     def step(self) -> None:
         """Hand over what fits, take in delivery reports, forget what was acknowledged.
@@ -85,7 +99,11 @@ class Delivery:
         self.producer.poll(0)
 
     def _report(self, number: int) -> Any:
+        generation = self._generation
+
         def delivered(error: KafkaError | None, _: object) -> None:
+            if generation != self._generation:
+                return
             self._in_flight.discard(number)
             if error is None:
                 self._acknowledged.append(number)
