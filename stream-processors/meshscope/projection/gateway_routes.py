@@ -7,7 +7,7 @@ Source: https://gateway-api.sigs.k8s.io/mesh/ and
 https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/#mesh-traffic.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,7 +88,8 @@ def _hosts(parent: Json, own: str, registry: Registry, domain: str) -> tuple[str
 
 def _on_port(blocks: Iterable[Json], port: int) -> Iterator[Json]:
     for block in blocks:
-        yield {**block, "match": [{**match, "port": port} for match in block.get("match") or ({},)]}
+        matches: Sequence[Json] = block.get("match") or ({},)
+        yield {**block, "match": [{**match, "port": port} for match in matches]}
 
 
 def _merged(group: list[_Attached]) -> VirtualService:

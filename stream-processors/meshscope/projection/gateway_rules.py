@@ -161,7 +161,7 @@ def _weight(reference: Json) -> int:
 
 
 def _destinations(references: Iterable[Json], namespace: str, backends: Backends) -> list[Json]:
-    found = []
+    found: list[Json] = []
     for reference in references:
         if not _weight(reference):
             continue

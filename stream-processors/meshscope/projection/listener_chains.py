@@ -124,8 +124,7 @@ def _tls_chains(
     networks = place.networks
     for vs in routing:
         for block in vs.tls:
-            matches: Sequence[Json] = (block.get("match") or ()) if block.get("route") else ()
-            for match in matches:
+            for match in _matches(block):
                 if not _applies(match, place.port.number, inputs):
                     continue
                 subnets = tuple(match.get("destinationSubnets") or ())
@@ -138,6 +137,12 @@ def _tls_chains(
                     yield _routed(block["route"], names, networks, place, inputs, vs)
 
 
+def _matches(block: Json) -> Sequence[Json]:
+    """The matches of a block; one without destinations is left out."""
+    found: Sequence[Json] = block.get("match") or ()
+    return found if block.get("route") else ()
+
+
 def _tcp_chains(
     place: Place, routing: Sequence[VirtualService], inputs: ChainInputs
 ) -> Iterator[Chain]:
@@ -147,7 +152,7 @@ def _tcp_chains(
             if not block.get("route"):
                 continue
             networks: list[str] = []
-            for match in block.get("match") or ({},):
+            for match in _matches(block) or ({},):
                 if not _applies(match, place.port.number, inputs):
                     continue
                 subnets = match.get("destinationSubnets") or ()

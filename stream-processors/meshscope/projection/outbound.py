@@ -5,10 +5,12 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from meshscope.policy import key
+from meshscope.policy.destination import Destination, LoadBalancing
 from meshscope.policy.inbound import SELF_ADDRESS
 from meshscope.policy.outbound_listener import OutboundListener
 from meshscope.policy.policy import Policy
 from meshscope.projection.client_settings import client_settings, describes_workloads
+from meshscope.projection.connection_settings import MeshDefaults
 from meshscope.projection.context import Context, Contribution
 from meshscope.projection.destination_policies import (
     VisiblePort,
@@ -19,6 +21,7 @@ from meshscope.projection.destination_rule import MergedRule
 from meshscope.projection.durations import milliseconds
 from meshscope.projection.egress import listener_egress, outside
 from meshscope.projection.endpoints import Viewpoint
+from meshscope.projection.inbound import PASSTHROUGH, passthrough_upstream
 from meshscope.projection.listener_chains import ChainInputs
 from meshscope.projection.outbound_listeners import (
     Address,
@@ -52,10 +55,13 @@ def destinations(context: Context) -> Contribution:
     """Traffic policies and endpoints of everything that the proxy sees."""
     mesh, workload = context.mesh, context.workload
     switch = mesh.features.switch
+    client = client_settings(
+        mesh.config.given, switch, mesh.features.version, context.proxy.addresses
+    )
     found = destination_policies(
         (_visible(s) for s in context.scope.services if s.resolution != "alias"),
         mesh.known,
-        client_settings(mesh.config.given, switch, mesh.features.version, context.proxy.addresses),
+        client,
         Viewpoint(
             workload.place,
             workload.place_labels,
@@ -66,7 +72,23 @@ def destinations(context: Context) -> Contribution:
         namespace=workload.namespace,
         workload_labels=workload.labels,
     )
+    if context.interception == "NONE":
+        unused = _unused_passthrough(client.mesh)
+        found = {**found, unused.key: (unused,)}
     return Contribution(found)
+
+
+def _unused_passthrough(mesh: MeshDefaults) -> Policy:
+    """The cluster of inbound pass-through, to which nothing leads where nothing is redirected."""
+    behind = passthrough_upstream(mesh)
+    content = Destination(
+        discovery=behind.kind,
+        protocol=behind.protocol,
+        load_balancing=LoadBalancing("cluster_provided"),
+        connection_pool=behind.connection_pool,
+        source_address=behind.source_address,
+    )
+    return Policy(key.destination(PASSTHROUGH, 0), content)
 
 
 def own_listeners(context: Context) -> Mapping[str, OutboundListener]:

@@ -23,7 +23,6 @@ PARTS: Final[Mapping[str, Part]] = {
     "listeners, routes and egress": outbound,
     "destinations and endpoints": destinations,
     "inbound connections, HTTP settings and telemetry": connections,
-    "patches that are not modelled": patches,
 }
 """What a projection is made of; no two parts say something of the same policy."""
 
@@ -53,7 +52,14 @@ def project(
     return Projection(
         policies={key: found[0] for key, found in outcomes.items() if found[0] is not None},
         alternatives={key: found for key, found in outcomes.items() if len(found) > 1},
-        unverifiable=tuple(dict.fromkeys(u for c in said for u in c.unverifiable)),
+        unverifiable=tuple(
+            dict.fromkeys(
+                (
+                    *(found for contribution in said for found in contribution.unverifiable),
+                    *patches(contexts[0], outcomes),
+                )
+            )
+        ),
         notes=tuple(dict.fromkeys(notes)),
     )
 
