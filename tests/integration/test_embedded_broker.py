@@ -39,7 +39,7 @@ def descendants(broker: Broker) -> list[psutil.Process]:
 
 
 def test_every_topic_is_there_as_the_table_says(broker: str) -> None:
-    admin = AdminClient({"bootstrap.servers": broker})
+    admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
     there = admin.list_topics(timeout=5).topics
     assert {t.name: t.partitions for t in TOPICS} == {
         name: len(topic.partitions) for name, topic in there.items() if name.startswith("meshscope")
@@ -69,7 +69,7 @@ def test_a_new_start_is_a_new_log(own_broker: Broker, tmp_path: Path) -> None:
 
 
 def test_topics_that_a_client_made_are_made_anew(broker: str) -> None:
-    admin = AdminClient({"bootstrap.servers": broker})
+    admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
     topics = [Topic(f"made-by-a-client-{n}", "", "", (), "", partitions=3) for n in (1, 2)]
     for future in admin.create_topics([NewTopic(topics[0].name, 1, 1)]).values():
         future.result(10)

@@ -31,7 +31,6 @@ CANNOT_START: Final = 2
 FAILED: Final = 1
 
 START_SECONDS: Final = 30.0
-STOP_SECONDS: Final = 5.0
 ASK_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 0.05
 ADMIN_SECONDS: Final = 10.0
@@ -144,17 +143,13 @@ class Broker:
         return FAILED
 
     def end(self) -> None:
-        """End it, whatever it does."""
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """End it; there is nothing that it could save, and asked nicely it waits for clients."""
+        self._process.kill()
+        self._process.wait()
 
     def _stop(self, *_: object) -> None:
         self._stopped = True
-        self._process.terminate()
+        self._process.kill()
 
     @staticmethod
     def _answers(admin: AdminClient) -> bool:
