@@ -2,6 +2,22 @@
 -- parameters: at DateTime64(3, 'UTC')
 -- columns: opened_at, cluster, proxy, kind, key, code, change, effect, expected, observed, sources,
 --          episode
+WITH
+    logs AS
+    (
+        SELECT cluster, proxy, argMax(log_epoch, observed_at) AS log_epoch
+        FROM
+        (
+            SELECT cluster, proxy, log_epoch, observed_at
+            FROM verdicts
+            WHERE verdict NOT IN ('converging', 'unknown')
+            UNION ALL
+            SELECT cluster, proxy, log_epoch, observed_at
+            FROM drift
+        )
+        WHERE observed_at <= {at:DateTime64(3, 'UTC')}
+        GROUP BY cluster, proxy
+    )
 SELECT
     max(opened_at) AS opened_at,
     cluster,
@@ -17,6 +33,7 @@ SELECT
     episode
 FROM drift
 WHERE drift.observed_at <= {at:DateTime64(3, 'UTC')}
+    AND (cluster, proxy, log_epoch) IN (SELECT cluster, proxy, log_epoch FROM logs)
 GROUP BY cluster, proxy, episode
 HAVING argMax(status, revision) != 'closed'
 ORDER BY opened_at, cluster, proxy, key

@@ -2,13 +2,6 @@
 -- parameters: proxy String = ''
 -- columns: opened_at, cluster, proxy, kind, key, code, change, effect, expected, observed,
 --          field_paths, field_expected, field_observed, sources, episode, observed_at
-WITH
-    -- Drift and verdicts stand on one topic. On a new log everything is said anew, and what was open
-    -- on an earlier one is never closed there.
-    (
-        SELECT argMax(log_epoch, broker_at)
-        FROM verdicts
-    ) AS current_log
 SELECT
     max(opened_at) AS opened_at,
     cluster,
@@ -27,7 +20,8 @@ SELECT
     episode,
     max(drift.observed_at) AS observed_at
 FROM drift
-WHERE log_epoch = current_log AND ({proxy:String} = '' OR proxy = {proxy:String})
+WHERE ({proxy:String} = '' OR proxy = {proxy:String})
+    AND (cluster, proxy, log_epoch) IN (SELECT cluster, proxy, log_epoch FROM verified_logs)
 GROUP BY cluster, proxy, episode
 HAVING argMax(status, revision) != 'closed'
 ORDER BY opened_at DESC, cluster, proxy, key
