@@ -1,16 +1,16 @@
 """From the spool to the broker: at least once, in order, acknowledged."""
 
 import logging
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from meshscope.agent.spool import Spool
 
 log = logging.getLogger(__name__)
 
-MAX_IN_FLIGHT = 500
+MAX_IN_FLIGHT: Final = 500
 
 
 def producer_config(brokers: str, client_id: str) -> dict[str, Any]:
@@ -31,62 +31,51 @@ def producer_config(brokers: str, client_id: str) -> dict[str, Any]:
         "reconnect.backoff.max.ms": 5_000,
         "statistics.interval.ms": 0,
         "log.connection.close": False,
+        # Deliveries that fail are told below, once and in words.
+        "log_level": 2,
     }
 
 
-@dataclass(slots=True)
 class Delivery:
     """Sends what the spool holds; call `step` often.
 
-    Attributes:
-        sent_up_to: Number of the last record that was handed to the producer.
-        failed: Deliveries that the broker did not acknowledge, so far.
-        last_error: Why; empty: the last one was acknowledged.
+    Args:
+        make_producer: A new producer: at the start, on a new log, and after a fatal error. An
+            idempotent producer numbers its records, and a broker that lost its log does not know
+            where it stood.
+        spool: What is to be sent.
     """
 
-    producer: Producer
-    spool: Spool
-    sent_up_to: int = 0
-    failed: int = 0
-    last_error: str = ""
-    _in_flight: set[int] = field(default_factory=set)
-    _acknowledged: list[int] = field(default_factory=list)
-    _given_up: bool = False
-    _generation: int = 0
-
-    def renew(self, producer: Producer) -> None:
-        """Go on with another producer, from the first record of the spool.
-
-        For a new log: its broker does not know the id of an idempotent producer from before, and
-        refuses its records for ever, or takes them for those of whoever got that id since.
-        """
-        self._generation += 1
-        self.producer.purge()
-        self.producer = producer
-        self._in_flight.clear()
+    def __init__(self, make_producer: Callable[[], Producer], spool: Spool) -> None:
+        self._make_producer = make_producer
+        self._producer = make_producer()
+        self._spool = spool
+        self._generation = 0
+        self._sent_up_to = 0
+        self._in_flight: set[int] = set()
+        self._acknowledged: list[int] = []
         self._given_up = False
-        self.sent_up_to = 0
+        self._is_fatal = False
+        self._last_error = ""
 
     def step(self) -> None:
-        """Hand over what fits, take in delivery reports, forget what was acknowledged.
-
-        Raises:
-            KafkaException: The producer cannot go on (fatal errors); start the process again.
-        """
-        self.producer.poll(0)
-        self.spool.acknowledge(self._acknowledged)
+        """Hand over what fits, take in delivery reports, forget what was acknowledged."""
+        self._producer.poll(0)
+        self._spool.acknowledge(self._acknowledged)
         self._acknowledged.clear()
+        if self._is_fatal:
+            self.renew()
         if self._given_up:
             # Order matters: nothing new until all that is in flight came back, then from the start.
             if self._in_flight:
                 return
             self._given_up = False
-            self.sent_up_to = 0
+            self._sent_up_to = 0
         room = MAX_IN_FLIGHT - len(self._in_flight)
-        for spooled in self.spool.after(self.sent_up_to, room) if room > 0 else []:
+        for spooled in self._spool.after(self._sent_up_to, room) if room > 0 else []:
             record = spooled.record
             try:
-                self.producer.produce(
+                self._producer.produce(
                     record.topic,
                     key=record.key,
                     value=record.value,
@@ -95,38 +84,45 @@ class Delivery:
             except BufferError:
                 break
             self._in_flight.add(spooled.number)
-            self.sent_up_to = spooled.number
-        self.producer.poll(0)
+            self._sent_up_to = spooled.number
+        self._producer.poll(0)
 
-    def _report(self, number: int) -> Any:
+    def renew(self) -> None:
+        """Go on with a new producer; what was in flight is sent again."""
+        self._generation += 1
+        self._in_flight.clear()
+        self._sent_up_to = 0
+        self._given_up = self._is_fatal = False
+        self._producer.purge()
+        self._producer = self._make_producer()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was put was acknowledged."""
+        return not self._in_flight and not self._acknowledged and len(self._spool) == 0
+
+    def close(self, timeout_seconds: float) -> int:
+        """Give what is in flight a last chance; returns how many records stay in the spool."""
+        self._producer.flush(timeout_seconds)
+        self._spool.acknowledge(self._acknowledged)
+        self._acknowledged.clear()
+        return len(self._spool)
+
+    def _report(self, number: int) -> Callable[[KafkaError | None, Message], None]:
         generation = self._generation
 
-        def delivered(error: KafkaError | None, _: object) -> None:
+        def delivered(error: KafkaError | None, _: Message) -> None:
             if generation != self._generation:
                 return
             self._in_flight.discard(number)
             if error is None:
                 self._acknowledged.append(number)
-                self.last_error = ""
+                self._last_error = ""
                 return
-            self.failed += 1
             self._given_up = True
-            if error.fatal():
-                raise KafkaException(error)
-            if error.str() != self.last_error:
+            self._is_fatal = self._is_fatal or error.fatal()
+            if error.str() != self._last_error:
                 log.warning("the broker did not take a record, it stays in the spool: %s", error)
-            self.last_error = error.str()
+            self._last_error = error.str()
 
         return delivered
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything that was put was acknowledged."""
-        return not self._in_flight and not self._acknowledged and len(self.spool) == 0
-
-    def close(self, timeout_seconds: float) -> int:
-        """Give what is in flight a last chance; returns how many records stay in the spool."""
-        self.producer.flush(timeout_seconds)
-        self.spool.acknowledge(self._acknowledged)
-        self._acknowledged.clear()
-        return len(self.spool)

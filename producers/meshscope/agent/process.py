@@ -122,6 +122,8 @@ class Loop:
                     log.info("the broker has a new log, everything is published again")
                     self.delivery.renew(self.make_producer())
                     self.publisher = self.publisher.forget()
+                    self.delivery.renew()
+                    self.requests.renew()
                 self.epoch_of_log = epoch
         if self._is_due("announce", self.settings.announce_seconds):
             self.publisher = self.publisher.forget()

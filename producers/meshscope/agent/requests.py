@@ -33,8 +33,13 @@ class Requests:
             "allow.auto.create.topics": False,
             "log.connection.close": False,
             "fetch.wait.max.ms": 2_000,
+            "log_level": 2,
         }
         self._consumer = Consumer(config)
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin at the end of the topic, as at the start; for a new log."""
         self._consumer.assign(
             [
                 TopicPartition(REQUESTS.name, number, OFFSET_END)
