@@ -48,7 +48,6 @@ class Loop:
     admin: Admin
     spool: Spool
     delivery: Delivery
-    make_producer: Callable[[], Producer]
     requests: Requests
     log_epoch: LogEpochReader
     version: str
@@ -120,7 +119,6 @@ class Loop:
             if epoch is not None and epoch != self.epoch_of_log:
                 if self.epoch_of_log:
                     log.info("the broker has a new log, everything is published again")
-                    self.delivery.renew(self.make_producer())
                     self.publisher = self.publisher.forget()
                     self.delivery.renew()
                     self.requests.renew()
@@ -214,14 +212,13 @@ async def run(settings: AgentSettings, stopped: asyncio.Event, version: str) -> 
         def make_producer() -> Producer:
             return Producer(producer_config(settings.brokers, client_id))
 
-        delivery = Delivery(make_producer(), spool)
+        delivery = Delivery(make_producer, spool)
         async with Admin(settings.admin, settings.admin_timeout_seconds) as admin:
             loop = Loop(
                 settings=settings,
                 admin=admin,
                 spool=spool,
                 delivery=delivery,
-                make_producer=make_producer,
                 requests=Requests(settings.brokers, client_id),
                 log_epoch=LogEpochReader(settings.brokers, client_id),
                 version=version,
