@@ -22,6 +22,9 @@ Fields = dict[str, Any]
 ANY_PREFIX: Final = "type.googleapis.com/"
 _TYPED_STRUCTS: Final = frozenset(("udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct"))
 _NANOSECONDS_PER_MS: Final = 1_000_000
+_STRINGS: Final = frozenset((str,))
+_INTEGERS: Final = frozenset((int,))
+_OBJECTS: Final = frozenset((dict,))
 
 
 class Unexpected(Exception):
@@ -239,7 +242,7 @@ class Message:
         value = self.rest.pop(name, None)
         if value is None:
             return ()
-        if type(value) is list and all(type(item) is str for item in value):
+        if type(value) is list and _STRINGS.issuperset(map(type, value)):
             return tuple(value)
         self.rest[name] = value
         return ()
@@ -249,7 +252,7 @@ class Message:
         value = self.rest.pop(name, None)
         if value is None:
             return ()
-        if type(value) is list and all(type(item) is int for item in value):
+        if type(value) is list and _INTEGERS.issuperset(map(type, value)):
             return tuple(value)
         self.rest[name] = value
         return ()
@@ -295,10 +298,11 @@ class Message:
     def message(self, name: str, kind: str = "") -> "Message | None":
         """A nested message; None where it is not set."""
         value = self.rest.pop(name, None)
+        if value is None:
+            return None
         if type(value) is dict:
             return Message(self.reading, value, kind, self, name)
-        if value is not None:
-            self.rest[name] = value
+        self.rest[name] = value
         return None
 
     def need(self, name: str, kind: str = "") -> "Message":
@@ -317,7 +321,7 @@ class Message:
         value = self.rest.pop(name, None)
         if value is None:
             return []
-        if type(value) is list and all(type(item) is dict for item in value):
+        if type(value) is list and _OBJECTS.issuperset(map(type, value)):
             reading = self.reading
             return [Message(reading, item, kind, self, name) for item in value]
         self.rest[name] = value
@@ -328,7 +332,7 @@ class Message:
         value = self.rest.pop(name, None)
         if value is None:
             return {}
-        if type(value) is dict and all(type(item) is dict for item in value.values()):
+        if type(value) is dict and _OBJECTS.issuperset(map(type, value.values())):
             return {
                 key: Message(self.reading, item, kind, self, f"{name}.*")
                 for key, item in value.items()
