@@ -6,9 +6,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+import psutil
 
 PR_SET_PDEATHSIG = 1
+END_SECONDS = 5.0
 
 
 def dies_with_parent() -> Callable[[], None] | None:
@@ -39,3 +42,29 @@ def signal_group(pid: int, number: int) -> None:
     """Send a signal to a child and all its children; one that is gone is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
+
+
+def created_at(pid: int) -> float:
+    """When the system made a process; 0: it is gone already."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def end_survivors(recorded: Iterable[tuple[str, int, float]]) -> tuple[str, ...]:
+    """Kill what an earlier run left behind; the names of what there was.
+
+    Args:
+        recorded: Name, pid and time of creation. A pid that belongs to another process by now has
+            another time of creation, and is left alone.
+    """
+    names = []
+    for name, pid, created in recorded:
+        if created == 0.0 or created_at(pid) != created:
+            continue
+        names.append(name)
+        signal_group(pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait(END_SECONDS)
+    return tuple(names)

@@ -117,6 +117,9 @@ def _show(settings: StackSettings, document: dict[str, Any]) -> None:
         click.echo(document["lag_error"])
     for lag in document["lag"]:
         click.echo(f"{lag['group']:22} {lag['records']:>7} records behind on {lag['topic']}")
+    if not document["lag_error"]:
+        for group in sorted(set(GROUPS) - {lag["group"] for lag in document["lag"]}):
+            click.echo(f"{group:22} has committed nothing yet")
     click.echo(f"\npage  {document['console']}\nlogs  {settings.home / 'logs'}")
 
 

@@ -16,16 +16,15 @@ class Service:
         name: As shown and as in the name of its log.
         argv: Its command.
         environ: What is added to the environment.
-        ready_line: It is ready when it prints a line that begins so; empty: when it runs.
-        once: It does something and ends; what depends on it waits for that.
-        after: Services that must be ready before it starts.
+        ready_line: It is ready when it prints a line that begins so; empty: when it has run for a
+            moment.
+        after: Services that must be ready before it starts; they end after it.
     """
 
     name: str
     argv: tuple[str, ...]
     environ: Mapping[str, str] = field(default_factory=dict, hash=False)
     ready_line: str = ""
-    once: bool = False
     after: tuple[str, ...] = ()
 
 

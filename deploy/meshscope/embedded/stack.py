@@ -4,7 +4,9 @@ import asyncio
 import fcntl
 import json
 import os
+import platform
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from meshscope.embedded.children import end_survivors
+from meshscope.embedded.platforms import check_platform
 from meshscope.embedded.services import services
 from meshscope.embedded.settings import SettingsError, StackSettings, check_ports
+from meshscope.embedded.supervision import recorded_processes
 from meshscope.embedded.supervisor import Supervisor
 from meshscope.sandbox.model import load_index
 
@@ -82,10 +87,14 @@ def start(settings: StackSettings, tell: Callable[[str], None]) -> None:
     """Run the stack in the foreground.
 
     Raises:
-        SettingsError: Another stack runs here, or a port is in use.
+        SettingsError: Another stack runs here, a port is in use, or something is missing.
         NotStarted: A process cannot be started.
     """
     with locked(settings.home):
+        check_platform(sys.platform, platform.machine())
+        survivors = end_survivors(recorded_processes(standing(settings.home).document))
+        if survivors:
+            tell(f"ended what an earlier run left behind: {', '.join(survivors)}")
         check_ports(settings)
         asyncio.run(run(settings, tell))
 
