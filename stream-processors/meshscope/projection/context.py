@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshscope.events.proxy import ProxyInputs
+from meshscope.projection.client_rules import ClientRules
 from meshscope.projection.inbound_ports import Interception
-from meshscope.projection.mesh import Mesh
+from meshscope.projection.mesh import Labels, Mesh
 from meshscope.projection.result import Unverifiable
 from meshscope.projection.sidecar_scope import SidecarScope
 from meshscope.projection.workload import Workload
@@ -28,6 +29,16 @@ class Context:
     proxy: ProxyInputs
     workload: Workload
     scope: SidecarScope
+
+    @property
+    def labels(self) -> Labels:
+        """Labels that decide what it is sent for outbound traffic."""
+        return self.mesh.telling_labels(self.workload.labels)
+
+    @property
+    def rules(self) -> ClientRules:
+        """The DestinationRules that it applies."""
+        return self.mesh.rules(self.scope, self.labels)
 
     @property
     def interception(self) -> Interception:

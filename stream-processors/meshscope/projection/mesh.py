@@ -1,11 +1,13 @@
 """What every proxy of a mesh shares: settings, services, VirtualServices, rules, scopes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar, cast
 
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.resource import Resource
+from meshscope.projection.client_rules import ClientRules
 from meshscope.projection.declarations import Declarations, declarations
 from meshscope.projection.destination_policies import Known, Servers
 from meshscope.projection.destination_rule import RuleIndex
@@ -19,6 +21,9 @@ from meshscope.projection.virtual_service import VirtualService, virtual_service
 from meshscope.projection.visibility import PRIVATE, Visible, by_visibility
 
 DEFAULT_DOMAIN = "cluster.local"
+
+Labels = tuple[tuple[str, str], ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +106,53 @@ class Mesh:
             self._scopes[key] = found
         return found
 
+    def telling_labels(self, labels: Mapping[str, str]) -> Labels:
+        """Of a workload's labels those that decide what it is sent for outbound traffic."""
+        return tuple(sorted((k, v) for k, v in labels.items() if k in self._telling))
+
+    def rules(self, scope: SidecarScope, labels: Labels) -> ClientRules:
+        """The DestinationRules that clients with these labels apply."""
+        found = self._rules.get((scope, labels))
+        if found is None:
+            found = self._rules[scope, labels] = ClientRules(self.known.rules, scope, dict(labels))
+        return found
+
+    def remembered(self, make: "Callable[[Mesh], T]") -> T:
+        """What a part keeps of earlier proxies of this mesh, made when it is first asked for."""
+        found = self._memory.get(make)
+        if found is None:
+            found = self._memory[make] = make(self)
+        return cast(T, found)
+
+    @cached_property
+    def _telling(self) -> frozenset[str]:
+        """Names of labels that sources of VirtualServices or selectors of rules look at."""
+        return frozenset(
+            name
+            for resource in self.declared.of("VirtualService", "DestinationRule")
+            for labels in _label_conditions(resource.spec)
+            for name in labels
+        )
+
+    @cached_property
+    def _rules(self) -> dict[tuple[SidecarScope, Labels], ClientRules]:
+        return {}
+
+    @cached_property
+    def _memory(self) -> dict[object, object]:
+        return {}
+
     @cached_property
     def _scopes(self) -> dict[tuple[str, int], SidecarScope]:
         return {}
+
+
+def _label_conditions(spec: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
+    yield (spec.get("workloadSelector") or {}).get("matchLabels") or {}
+    for kind in ("http", "tcp", "tls"):
+        for block in spec.get(kind) or ():
+            for match in block.get("match") or ():
+                yield match.get("sourceLabels") or {}
 
 
 def build_mesh(

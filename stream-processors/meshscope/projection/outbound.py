@@ -1,35 +1,29 @@
-"""Everything about the connections that the application opens: listeners, tables, destinations."""
+"""Listeners and route tables for the connections that the application opens.
 
-from collections.abc import Mapping
+They depend on what the proxy sees, on a few of its labels and settings, and on little else, so that
+most proxies of a namespace share them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
 from meshscope.policy import key
-from meshscope.policy.destination import Destination, LoadBalancing
 from meshscope.policy.inbound import SELF_ADDRESS
 from meshscope.policy.outbound_listener import OutboundListener
 from meshscope.policy.policy import Policy
-from meshscope.projection.client_settings import client_settings, describes_workloads
-from meshscope.projection.connection_settings import MeshDefaults
 from meshscope.projection.context import Context, Contribution
-from meshscope.projection.destination_policies import (
-    VisiblePort,
-    VisibleService,
-    destination_policies,
-)
-from meshscope.projection.destination_rule import MergedRule
 from meshscope.projection.durations import milliseconds
 from meshscope.projection.egress import listener_egress, outside
-from meshscope.projection.endpoints import Viewpoint
-from meshscope.projection.inbound import PASSTHROUGH, passthrough_upstream
 from meshscope.projection.listener_chains import ChainInputs
+from meshscope.projection.mesh import Mesh
 from meshscope.projection.outbound_listeners import (
     Address,
     BuiltListener,
     ListenerInputs,
     outbound_listeners,
 )
-from meshscope.projection.protocols import UDP
 from meshscope.projection.registry import UNSPECIFIED, Service
 from meshscope.projection.route_tables import TableSettings, route_table
 from meshscope.projection.worlds import merge
@@ -42,155 +36,142 @@ _VIRTUAL_OUTBOUND: Final = "virtualOutbound"
 
 def outbound(context: Context) -> Contribution:
     """Listeners, route tables and the treatment of unknown hosts."""
-    rules = Rules(context)
-    worlds = [{policy.key: policy for policy in _policies(context, rules, 0)}]
-    worlds += [
-        {policy.key: policy for policy in _policies(context, rules, world)}
-        for world in range(1, rules.worlds)
-    ]
-    return Contribution(merge(worlds))
-
-
-def destinations(context: Context) -> Contribution:
-    """Traffic policies and endpoints of everything that the proxy sees."""
-    mesh, workload = context.mesh, context.workload
-    switch = mesh.features.switch
-    client = client_settings(
-        mesh.config.given, switch, mesh.features.version, context.proxy.addresses
+    worlds = context.mesh.remembered(Shared).of(context)
+    return Contribution(
+        merge([{policy.key: policy for policy in _policies(context, world)} for world in worlds])
     )
-    found = destination_policies(
-        (_visible(s) for s in context.scope.services if s.resolution != "alias"),
-        mesh.known,
-        client,
-        Viewpoint(
-            workload.place,
-            workload.place_labels,
-            workload.node,
-            named_workloads=mesh.features.has("named_workloads"),
-            describes_workloads=describes_workloads(switch),
-        ),
-        namespace=workload.namespace,
-        workload_labels=workload.labels,
-    )
-    if context.interception == "NONE":
-        unused = _unused_passthrough(client.mesh)
-        found = {**found, unused.key: (unused,)}
-    return Contribution(found)
-
-
-def _unused_passthrough(mesh: MeshDefaults) -> Policy:
-    """The cluster of inbound pass-through, to which nothing leads where nothing is redirected."""
-    behind = passthrough_upstream(mesh)
-    content = Destination(
-        discovery=behind.kind,
-        protocol=behind.protocol,
-        load_balancing=LoadBalancing("cluster_provided"),
-        connection_pool=behind.connection_pool,
-        source_address=behind.source_address,
-    )
-    return Policy(key.destination(PASSTHROUGH, 0), content)
 
 
 def own_listeners(context: Context) -> Mapping[str, OutboundListener]:
     """The proxy's outbound listeners by `address_port`, without the catch-all one."""
-    rules = Rules(context)
+    world = context.mesh.remembered(Shared).of(context)[0]
     return {
         f"{_own(address, context)}_{port}": built.listener
-        for (address, port), built in _listeners(context, rules, 0).items()
-        if not built.listener.use_original_dst
+        for (address, port), built in world.listeners.items()
+        if not built.listener.use_original_dst and not _to_itself(address, built, context)
     }
 
 
-class Rules:
-    """The DestinationRules that a proxy applies, looked up once each.
+@dataclass(frozen=True, slots=True)
+class World:
+    """What clients of a class share in one of the worlds.
 
     Attributes:
-        worlds: How many outcomes unknown ages allow, as far as was looked.
+        listeners: By address and port, with real addresses.
+        policies: The same as policies, and those of the catch-all listener and the route tables.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._found: dict[str, tuple[MergedRule | None, ...]] = {}
-        self.worlds = 1
+    listeners: Mapping[Address, BuiltListener]
+    policies: Mapping[Address, Policy]
+    others: tuple[Policy, ...]
 
-    def find(self, host: str, world: int) -> MergedRule | None:
-        """The rule for the service of a host, in one of the worlds."""
-        found = self._found.get(host)
-        if found is None:
-            found = self._look_up(host)
-            self._found[host] = found
-            self.worlds = max(self.worlds, len(found))
-        return found[world % len(found)]
 
-    def _look_up(self, host: str) -> tuple[MergedRule | None, ...]:
-        service = self._context.scope.by_host.get(host)
-        if service is None:
-            return (None,)
-        workload = self._context.workload
-        return self._context.mesh.known.rules.choose(
-            workload.namespace, workload.labels, service.namespace, host
+class Shared:
+    """What was worked out before for proxies of one mesh, by what it depends on."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._worlds: dict[tuple[object, ...], tuple[World, ...]] = {}
+
+    def of(self, context: Context) -> tuple[World, ...]:
+        """The worlds that unknown ages of DestinationRules allow; one where none decides."""
+        name = (
+            context.scope,
+            context.labels,
+            context.interception,
+            context.proxy.dns_domain,
+            _families(context),
+            _http10(context),
+            _idle_timeout_ms(context),
+            _reserved(context),
+            _http_proxy_port(context),
+            _is_unprivileged(context),
+            _uses_allocated(context),
+            _counts_attempts(context),
         )
+        found = self._worlds.get(name)
+        if found is None:
+            worlds = [_world(context, 0)]
+            worlds += [_world(context, number) for number in range(1, context.rules.worlds)]
+            found = self._worlds[name] = tuple(worlds)
+        return found
 
 
-def _policies(context: Context, rules: Rules, world: int) -> list[Policy]:
-    found = []
+def _world(context: Context, number: int) -> World:
     beyond = outside(context.scope, context.mesh.config)
+    listeners = _listeners(context, number)
+    policies = {
+        (address, port): Policy(key.outbound_listener(address, port), built.listener, built.sources)
+        for (address, port), built in listeners.items()
+    }
+    others = []
     tables: dict[str, None] = {}
-    for (address, port), built in _listeners(context, rules, world).items():
-        name = key.outbound_listener(_own(address, context), port)
-        found.append(Policy(name, built.listener, built.sources))
+    for built in listeners.values():
         if built.listener.use_original_dst:
-            found.append(
-                Policy(key.egress(_VIRTUAL_OUTBOUND), listener_egress(beyond), beyond.sources)
-            )
+            name = key.egress(_VIRTUAL_OUTBOUND)
+            others.append(Policy(name, listener_egress(beyond), beyond.sources))
         tables |= dict.fromkeys(chain.route_table for chain in built.listener.chains)
-    settings = _table_settings(context, rules, world)
+    settings = _table_settings(context, number)
     for table in filter(None, tables):
-        found += route_table(table, context.scope, settings)
-    return found
+        others += route_table(table, context.scope, settings)
+    return World(listeners, policies, tuple(others))
 
 
-def _listeners(context: Context, rules: Rules, world: int) -> Mapping[Address, BuiltListener]:
-    mesh, proxy = context.mesh, context.proxy
-    metadata = proxy.metadata
-    idle = metadata.get("IDLE_TIMEOUT")
-    http10 = mesh.features.switch("PILOT_HTTP10", False) or metadata.get("HTTP10") == "1"
+def _policies(context: Context, world: World) -> Iterator[Policy]:
+    """The policies of a proxy: without listeners for itself, own addresses as `$self.address`."""
+    for (address, port), policy in world.policies.items():
+        built = world.listeners[address, port]
+        if _to_itself(address, built, context):
+            continue
+        own = _own(address, context)
+        if own == address:
+            yield policy
+        else:
+            yield Policy(key.outbound_listener(own, port), built.listener, built.sources)
+    yield from world.others
+
+
+def _to_itself(address: str, built: BuiltListener, context: Context) -> bool:
+    return built.of_workloads and address in context.proxy.addresses[:1]
+
+
+def _listeners(context: Context, world: int) -> Mapping[Address, BuiltListener]:
+    mesh, rules = context.mesh, context.rules
     inputs = ListenerInputs(
         interception=context.interception,
-        addresses=proxy.addresses,
+        families=_families(context),
         chains=ChainInputs(
             context.workload.namespace,
-            context.workload.labels,
-            proxy.dns_domain,
+            dict(context.labels),
+            context.proxy.dns_domain,
             context.scope.by_host.get,
             lambda host: rules.find(host, world),
-            milliseconds(idle) if idle else None,
+            _idle_timeout_ms(context),
         ),
         outside=outside(context.scope, mesh.config),
         detection_timeout_ms=mesh.config.detection_timeout_ms,
         connect_timeout_ms=_CONNECT_TIMEOUT_MS,
-        http_alpn=_HTTP10_ALPN if http10 else _HTTP_ALPN,
+        http_alpn=_HTTP10_ALPN if _http10(context) else _HTTP_ALPN,
         reserved=_reserved(context),
         listen_port=mesh.config.listen_port,
         http_proxy_port=_http_proxy_port(context),
-        unprivileged=str(metadata.get("UNPRIVILEGED_POD", "")).lower() == "true",
+        unprivileged=_is_unprivileged(context),
         address_of=lambda service: _address(service, context),
         instances=lambda service: mesh.known.instances.of(service.host, service.namespace),
     )
     return outbound_listeners(context.scope, inputs)
 
 
-def _table_settings(context: Context, rules: Rules, world: int) -> TableSettings:
-    headers: Mapping[str, Any] = context.proxy_config.get("proxyHeaders") or {}
+def _table_settings(context: Context, world: int) -> TableSettings:
+    rules = context.rules
     return TableSettings(
         context.workload.namespace,
-        context.workload.labels,
+        dict(context.labels),
         context.proxy.dns_domain,
         context.mesh.config.retries,
         lambda service: _addresses(service, context),
         lambda host: rules.find(host, world),
         outside(context.scope, context.mesh.config),
-        attempt_count=not (headers.get("attemptCount") or {}).get("disabled"),
+        attempt_count=_counts_attempts(context),
     )
 
 
@@ -211,9 +192,29 @@ def _own(address: str, context: Context) -> str:
     return SELF_ADDRESS if address in context.proxy.addresses else address
 
 
-def _families(context: Context) -> set[int]:
-    found: set[int] = {ip_address(address).version for address in context.proxy.addresses}
-    return found or {4}
+def _families(context: Context) -> frozenset[int]:
+    found = frozenset(ip_address(address).version for address in context.proxy.addresses)
+    return found or frozenset((4,))
+
+
+def _http10(context: Context) -> bool:
+    switched = context.mesh.features.switch("PILOT_HTTP10", False)
+    return switched or context.proxy.metadata.get("HTTP10") == "1"
+
+
+def _idle_timeout_ms(context: Context) -> int | None:
+    text = context.proxy.metadata.get("IDLE_TIMEOUT")
+    return milliseconds(text) if text else None
+
+
+def _is_unprivileged(context: Context) -> bool:
+    return str(context.proxy.metadata.get("UNPRIVILEGED_POD", "")).lower() == "true"
+
+
+def _counts_attempts(context: Context) -> bool:
+    """Whether requests say which attempt they are (`proxyHeaders` of ProxyConfig)."""
+    headers: Mapping[str, Any] = context.proxy_config.get("proxyHeaders") or {}
+    return not (headers.get("attemptCount") or {}).get("disabled")
 
 
 def _addresses(service: Service, context: Context) -> tuple[str, ...]:
@@ -235,23 +236,3 @@ def _uses_allocated(context: Context) -> bool:
     allocates = context.mesh.features.switch("PILOT_ENABLE_IP_AUTOALLOCATE", True)
     own = str(context.proxy.metadata.get("DNS_AUTO_ALLOCATE", "")).lower() == "true"
     return captures and (allocates or own)
-
-
-def _visible(service: Service) -> VisibleService:
-    return VisibleService(
-        service.host,
-        service.namespace,
-        service.name,
-        tuple(
-            VisiblePort(port.number, port.name, port.protocol, port.override)
-            for port in service.ports
-            if port.protocol != UDP
-        ),
-        service.resolution,
-        service.external,
-        not service.from_kubernetes,
-        service.near,
-        service.names,
-        service.node_local,
-        (service.ref,),
-    )

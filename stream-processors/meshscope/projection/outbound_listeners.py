@@ -47,7 +47,7 @@ class ListenerInputs:
 
     Attributes:
         interception: How its connections are captured.
-        addresses: Its own.
+        families: Versions of IP that it has addresses of.
         chains: What TCP chains depend on.
         outside: Where unknown traffic goes.
         detection_timeout_ms: How long sniffing waits.
@@ -62,7 +62,7 @@ class ListenerInputs:
     """
 
     interception: Interception
-    addresses: tuple[str, ...]
+    families: frozenset[int]
     chains: ChainInputs
     outside: Outside
     detection_timeout_ms: int
@@ -87,16 +87,31 @@ class ListenerInputs:
 
     @property
     def _family(self) -> Literal[4, 6]:
-        versions = {ip_address(address).version for address in self.addresses}
-        return 6 if versions == {6} else 4
+        return 6 if self.families == {6} else 4
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltListener:
-    """A listener with the resources that it came from."""
+    """A listener with the resources that it came from.
+
+    Attributes:
+        listener, sources: As named.
+        of_workloads: It is there only because workloads of a service have its address. A workload
+            has no such listener for itself: what it sends to itself passes none.
+    """
 
     listener: OutboundListener
     sources: tuple[ResourceRef, ...] = ()
+    of_workloads: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Where a service stands, whether the port is opened there, and whether it is a workload's."""
+
+    place: Place
+    binds: bool
+    of_workload: bool = False
 
 
 @dataclass(slots=True)
@@ -107,12 +122,14 @@ class _Entry:
         binds: It opens its port itself.
         protocol: Declared protocol; `auto` once chains of both kinds are there.
         chains: So far.
+        of_workloads: As in `BuiltListener`.
         locked: An earlier egress listener made it, so that later ones add nothing.
     """
 
     binds: bool
     protocol: str
     chains: list[Chain]
+    of_workloads: bool
     locked: bool = False
 
 
@@ -134,8 +151,8 @@ def outbound_listeners(
     return found
 
 
-def _places(listener: EgressListener, inputs: ListenerInputs) -> Iterator[tuple[Place, bool]]:
-    """Where the services of an egress listener stand, and whether the port is opened there.
+def _places(listener: EgressListener, inputs: ListenerInputs) -> Iterator[_Placed]:
+    """Where the services of an egress listener stand.
 
     An empty address is decided by the protocol.
     """
@@ -149,11 +166,11 @@ def _places(listener: EgressListener, inputs: ListenerInputs) -> Iterator[tuple[
                 continue
             if listener.port is None and _by_workload(service, port, bind, inputs):
                 yield from (
-                    (Place(service, port, address), binds)
+                    _Placed(Place(service, port, address), binds, of_workload=True)
                     for address in _workload_addresses(service, port, inputs)
                 )
             else:
-                yield Place(service, port, bind), binds
+                yield _Placed(Place(service, port, bind), binds)
 
 
 def _can_bind(port: ServicePort, bind: str, inputs: ListenerInputs, *, binds: bool) -> bool:
@@ -181,10 +198,9 @@ def _by_workload(service: Service, port: ServicePort, bind: str, inputs: Listene
 def _workload_addresses(
     service: Service, port: ServicePort, inputs: ListenerInputs
 ) -> Iterator[str]:
-    """Addresses of a service's workloads; traffic to oneself passes no outbound listener."""
-    own = inputs.addresses[:1]
+    """Addresses of a service's workloads."""
     for instance in inputs.instances(service):
-        if instance.port_name == port.name and instance.address not in own:
+        if instance.port_name == port.name:
             try:
                 ip_address(instance.address)
             except ValueError:
@@ -194,12 +210,12 @@ def _workload_addresses(
 
 def _add(
     entries: dict[Address, _Entry],
-    placed: tuple[Place, bool],
+    placed: _Placed,
     listener: EgressListener,
     inputs: ListenerInputs,
 ) -> None:
     """Add a service's port to the listener of its address, unless another service has it."""
-    place, binds = placed
+    place, binds = placed.place, placed.binds
     protocol = place.port.protocol
     if place.service.resolution == "alias" or protocol == UDP:
         return
@@ -209,10 +225,11 @@ def _add(
         chains = _chains(place, listener, inputs)
         http_only = protocol in HTTP and place.bind != inputs.wildcard
         kind = protocol if protocol in TCP or http_only or protocol == HTTP_PROXY else AUTO
-        entries[place.bind, place.port.number] = _Entry(binds, kind, chains)
+        entries[place.bind, place.port.number] = _Entry(binds, kind, chains, placed.of_workload)
         return
     if entry.locked or _refuses(entry, protocol):
         return
+    entry.of_workloads &= placed.of_workload
     if protocol in HTTP:
         if entry.protocol in TCP:
             _merge(entry, _chains(place, listener, inputs), AUTO)
@@ -305,6 +322,7 @@ def _built(entry: _Entry, inputs: ListenerInputs) -> BuiltListener:
             default=default,
         ),
         tuple(dict.fromkeys(ref for chain in entry.chains for ref in chain.sources)),
+        entry.of_workloads,
     )
 
 
