@@ -1,9 +1,9 @@
 """`meshscope up`, `down`, `status` and `logs`."""
 
+import contextlib
 import json
 import os
 import sys
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +11,15 @@ import click
 from confluent_kafka import KafkaException
 
 from meshscope.embedded.lag import lags
+from meshscope.embedded.process_log import followed, tail
 from meshscope.embedded.settings import SettingsError, StackSettings, from_environment
 from meshscope.embedded.stack import Standing, standing, start, stop
 from meshscope.embedded.supervisor import NotStarted
 
-GROUPS = ("meshscope-history", "meshscope-stream")
+GROUPS = ("meshscope-history", "meshscope-verification")
+"""Consumer groups of the sink and of the stream workers."""
 STOP_SECONDS = 25.0
+NOTHING_RUNS = 3
 
 
 def _settings() -> StackSettings:
@@ -42,6 +45,11 @@ def up() -> None:
     settings = _settings()
 
     def tell(line: str) -> None:
+        # Once the terminal is gone there is nobody to tell, but still a stack to end.
+        with contextlib.suppress(OSError):
+            show(line)
+
+    def show(line: str) -> None:
         click.echo(line)
         if line.startswith("everything runs"):
             click.echo(
@@ -55,7 +63,7 @@ def up() -> None:
     except (SettingsError, NotStarted) as error:
         click.echo(f"meshscope: {error}", err=True)
         sys.exit(2)
-    click.echo("ended")
+    tell("ended")
 
 
 @click.command()
@@ -79,20 +87,22 @@ def status(output: str) -> None:
     """
     settings = _settings()
     found = _standing(settings)
-    document: dict[str, Any] = {"running": found.running, **found.document}
-    document["lag"], document["lag_error"] = _lag(settings) if found.running else ([], "")
+    document: dict[str, Any] = {**found.document, "running": found.pid is not None}
+    # A running stack may have been started with other settings than this command.
+    brokers = found.document.get("brokers", settings.brokers)
+    document["lag"], document["lag_error"] = _lag(brokers) if document["running"] else ([], "")
     if output == "json":
         click.echo(json.dumps(document))
     else:
         _show(settings, document)
-    services = document.get("services", [])
-    healthy = all(service["state"] in ("ready", "done") for service in services)
-    sys.exit(3 if not found.running else 0 if healthy else 1)
+    states = [service["state"] for service in document.get("services", [])]
+    healthy = bool(states) and all(state == "ready" for state in states)
+    sys.exit(NOTHING_RUNS if not document["running"] else 0 if healthy else 1)
 
 
-def _lag(settings: StackSettings) -> tuple[list[dict[str, object]], str]:
+def _lag(brokers: str) -> tuple[list[dict[str, object]], str]:
     try:
-        found = lags(settings.brokers, GROUPS)
+        found = lags(brokers, GROUPS)
     except (KafkaException, TimeoutError) as error:
         return [], f"the broker does not answer: {error}"
     return [
@@ -105,7 +115,7 @@ def _show(settings: StackSettings, document: dict[str, Any]) -> None:
         click.echo(f"no stack runs in {settings.home}; start it with `meshscope up`")
         return
     click.echo(f"{'process':22} {'state':11} {'pid':>7} {'restarts':>8}  since     last end")
-    for service in document["services"]:
+    for service in document.get("services", []):
         since = datetime.fromtimestamp(service["since"], UTC).astimezone().strftime("%H:%M:%S")
         pid = service["pid"] or ""
         click.echo(
@@ -120,7 +130,9 @@ def _show(settings: StackSettings, document: dict[str, Any]) -> None:
     if not document["lag_error"]:
         for group in sorted(set(GROUPS) - {lag["group"] for lag in document["lag"]}):
             click.echo(f"{group:22} has committed nothing yet")
-    click.echo(f"\npage  {document['console']}\nlogs  {settings.home / 'logs'}")
+    click.echo(
+        f"\npage  {document.get('console', settings.console)}\nlogs  {settings.home / 'logs'}"
+    )
 
 
 @click.command()
@@ -130,15 +142,13 @@ def _show(settings: StackSettings, document: dict[str, Any]) -> None:
 def logs(name: str, follow: bool, lines: int) -> None:
     """Show the log of a process, NAME as `meshscope status` lists it."""
     folder = _settings().home / "logs"
-    file = folder / f"{name}.log"
-    if not file.exists():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.log"))) or "none"
-        raise click.UsageError(f"there is no log of {name!r}; there are: {known}")
-    with file.open(errors="replace") as log:
-        for line in log.readlines()[-lines:]:
-            click.echo(line, nl=False)
-        while follow:
-            if line := log.readline():
-                click.echo(line, nl=False)
-            else:
-                time.sleep(0.2)
+    known = sorted(path.stem for path in folder.glob("*.log"))
+    if name not in known:
+        raise click.UsageError(
+            f"there is no log of {name!r}; there are: {', '.join(known) or 'none'}"
+        )
+    for line in tail(folder / f"{name}.log", lines):
+        click.echo(line)
+    if follow:
+        for line in followed(folder / f"{name}.log"):
+            click.echo(line)

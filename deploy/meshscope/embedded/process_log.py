@@ -1,11 +1,15 @@
 """What a process prints: cut into lines, kept in a file of bounded size."""
 
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 LOG_BYTES: Final = 5 * 1024 * 1024
 LONGEST_LINE: Final = 256 * 1024
+READ_BYTES: Final = 64 * 1024
+FOLLOW_SECONDS: Final = 0.2
 
 
 class Lines:
@@ -73,3 +77,30 @@ def tail(path: Path, lines: int) -> list[str]:
         if file.exists():
             found += file.read_text(errors="replace").splitlines()
     return found[max(0, len(found) - lines) :]
+
+
+def followed(path: Path, stopped: Callable[[], bool] = lambda: False) -> Iterator[str]:
+    """Lines that are added to a log from now on, also after it was rotated."""
+    lines = Lines()
+    log = path.open("rb")
+    try:
+        log.seek(0, os.SEEK_END)
+        while not stopped():
+            while data := log.read(READ_BYTES):
+                yield from (line.decode(errors="replace") for line in lines.feed(data))
+            if _was_rotated(path, log):
+                # What was added to the old file before it was rotated comes first.
+                yield from (each.decode(errors="replace") for each in lines.feed(log.read()))
+                log.close()
+                log = path.open("rb")
+            else:
+                time.sleep(FOLLOW_SECONDS)
+    finally:
+        log.close()
+
+
+def _was_rotated(path: Path, log: BinaryIO) -> bool:
+    try:
+        return not os.path.samestat(path.stat(), os.fstat(log.fileno()))
+    except FileNotFoundError:  # it is being rotated
+        return False

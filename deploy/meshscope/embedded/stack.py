@@ -1,7 +1,7 @@
 """The embedded stack as one process: lock, settings, supervisor."""
 
 import asyncio
-import fcntl
+import contextlib
 import json
 import os
 import platform
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from meshscope.embedded.children import end_survivors
+from meshscope.embedded.locks import LockHeld, hold_lock, lock_holder
 from meshscope.embedded.platforms import check_platform
 from meshscope.embedded.services import services
 from meshscope.embedded.settings import SettingsError, StackSettings, check_ports
@@ -32,41 +33,33 @@ def locked(home: Path) -> Iterator[None]:
     """One stack per home. The kernel holds the lock, so a killed stack leaves none behind.
 
     Raises:
-        SettingsError: Another stack runs there.
+        SettingsError: Another stack runs there, or nothing can be written there.
     """
-    for folder in (home, home / "logs", home / "agents", home / "worker"):
-        folder.mkdir(parents=True, exist_ok=True)
-    with (home / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingsError(
-                f"a stack already runs in {home}: look at it with `meshscope status`, end it with "
-                "`meshscope down`, or set MESHSCOPE_HOME to another directory"
-            ) from None
-        yield
-
-
-def is_running(home: Path) -> bool:
-    """Whether a stack holds the lock of this home."""
     try:
-        with (home / LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+        for folder in (home, home / "logs", home / "agents", home / "worker"):
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = hold_lock(home / LOCK, f"the stack in {home}")
+    except LockHeld as error:
+        raise SettingsError(str(error)) from error
+    except OSError as error:
+        raise SettingsError(
+            f"{home} cannot be used ({error.strerror}): set MESHSCOPE_HOME to a directory that you "
+            "may write"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 async def run(settings: StackSettings, tell: Callable[[str], None]) -> None:
-    """Run the stack until SIGTERM or SIGINT.
+    """Run the stack until SIGTERM, SIGINT, or the end of the terminal.
 
     Raises:
         NotStarted: A process cannot be started.
     """
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     (settings.home / ENDPOINTS).write_text(
         json.dumps(
@@ -79,7 +72,11 @@ async def run(settings: StackSettings, tell: Callable[[str], None]) -> None:
         )
     )
     index = load_index()
-    facts: dict[str, object] = {"started_at": time.time(), "console": settings.console}
+    facts: dict[str, object] = {
+        "started_at": time.time(),
+        "brokers": settings.brokers,
+        "console": settings.console,
+    }
     await Supervisor(settings.home, services(settings, index), facts, tell).run(stopped)
 
 
@@ -101,10 +98,15 @@ def start(settings: StackSettings, tell: Callable[[str], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the status file of a home says, and whether its stack runs."""
+    """How the stack of a home is.
 
-    running: bool
-    document: dict[str, object]
+    Attributes:
+        pid: Its supervisor; None: no stack runs.
+        document: What the status file says, of the stack that runs or of the one before.
+    """
+
+    pid: int | None
+    document: dict[str, Any]
 
 
 def standing(home: Path) -> Standing:
@@ -113,13 +115,14 @@ def standing(home: Path) -> Standing:
     Raises:
         SettingsError: The status file cannot be read.
     """
+    pid = lock_holder(home / LOCK)
     try:
         document = json.loads((home / STATUS).read_text())
     except FileNotFoundError:
         document = {}
     except (OSError, ValueError) as error:
         raise SettingsError(f"{home / STATUS} cannot be read ({error}); remove it") from error
-    return Standing(is_running(home), document)
+    return Standing(pid, document)
 
 
 def stop(home: Path, seconds: float) -> bool:
@@ -128,12 +131,13 @@ def stop(home: Path, seconds: float) -> bool:
     Raises:
         SettingsError: It does not end in time.
     """
-    found = standing(home)
-    if not found.running:
+    pid = lock_holder(home / LOCK)
+    if pid is None:
         return False
-    os.kill(int(str(found.document["pid"])), signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + seconds
-    while is_running(home):
+    while lock_holder(home / LOCK) is not None:
         if time.monotonic() > until:
             raise SettingsError(f"the stack in {home} has not ended after {seconds:.0f} s")
         time.sleep(0.05)
