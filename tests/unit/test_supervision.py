@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshscope.agent import settings as agent_settings
+from meshscope.console import settings as console_settings
+from meshscope.embedded.commands import GROUPS
 from meshscope.embedded.lag import Lag, lag_of
 from meshscope.embedded.platforms import LIBRARIES, check_platform
 from meshscope.embedded.ports import PortInUse, check_port, listening_socket
+from meshscope.embedded.process_log import Lines
 from meshscope.embedded.services import services
 from meshscope.embedded.settings import SettingsError, StackSettings, check_ports, from_environment
 from meshscope.embedded.supervision import (
@@ -28,7 +32,11 @@ from meshscope.embedded.supervision import (
     stop_waves,
     stopped,
 )
+from meshscope.history import settings as sink_settings
 from meshscope.sandbox.model import load_index
+from meshscope.stream import settings as worker_settings
+from meshscope.stream.app import APP_ID
+from meshscope.watcher import settings as watcher_settings
 
 
 @given(st.integers(1, 1000))
@@ -89,6 +97,55 @@ def test_the_table_of_services_names_what_there_is(tmp_path: Path) -> None:
     assert {"broker", "store", "sandbox"} <= set(waves[-1])
 
 
+def test_every_process_reads_what_it_is_given(tmp_path: Path) -> None:
+    settings = StackSettings(
+        tmp_path, broker_port=2001, store_port=2002, console_port=2003, convergence_seconds=3.5
+    )
+    environ = {each.name: each.environ for each in services(settings, load_index())}
+    sink = sink_settings.from_environment(environ["sink"])
+    assert (sink.brokers, sink.clickhouse_port) == ("127.0.0.1:2001", 2002)
+    worker = worker_settings.from_environment(environ["worker"])
+    assert worker.data_dir == tmp_path / "worker"
+    assert worker.convergence_ms == worker.endpoints_convergence_ms == 3500
+    watcher = watcher_settings.from_environment(environ["watcher"])
+    assert watcher.directory == tmp_path / "sandbox" / "resources"
+    console = console_settings.from_environment(environ["console"])
+    assert (console.port, console.clickhouse_port) == (2003, 2002)
+    agents = [
+        agent_settings.from_environment(given)
+        for name, given in environ.items()
+        if name.startswith("agent-")
+    ]
+    assert {agent.brokers for agent in agents} == {"127.0.0.1:2001"}
+    assert len({agent.spool for agent in agents}) == len({agent.proxy for agent in agents}) == 7
+    assert {agent.cluster for agent in agents} == {watcher.cluster}
+
+
+def test_status_asks_for_the_groups_of_sink_and_worker() -> None:
+    assert (sink_settings.HistorySettings().group, APP_ID) == GROUPS
+
+
+def test_a_line_is_cut_into_pieces_and_pieces_put_together() -> None:
+    lines = Lines(longest=4)
+    assert [*lines.feed(b"ab"), *lines.feed(b"c\n\nabcdefghij\nx")] == [
+        *(b"abc", b"", b"abcd", b"efgh", b"ij")
+    ]
+    assert list(lines.feed(b"1234567890")) == [b"x123", b"4567"]
+    assert list(lines.end()) == [b"890"]
+    assert list(lines.end()) == []
+
+
+@given(st.binary(), st.lists(st.integers(0, 20)))
+def test_lines_do_not_depend_on_how_bytes_arrive(data: bytes, cuts: list[int]) -> None:
+    lines = Lines()
+    found, rest = [], data
+    for cut in cuts:
+        found += list(lines.feed(rest[:cut]))
+        rest = rest[cut:]
+    found += [*lines.feed(rest), *lines.end()]
+    assert found == (data.removesuffix(b"\n").split(b"\n") if data else [])
+
+
 def test_a_status_file_tells_which_processes_there_were() -> None:
     document = {
         "services": [
@@ -120,6 +177,10 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
         ("MESHSCOPE_CONSOLE_PORT", "70000"),
         ("MESHSCOPE_CONVERGENCE_SECONDS", "-1"),
         ("MESHSCOPE_CONVERGENCE_SECONDS", "soon"),
+        ("MESHSCOPE_CONVERGENCE_SECONDS", "nan"),
+        ("MESHSCOPE_CONVERGENCE_SECONDS", "inf"),
+        ("MESHSCOPE_BROKER_PORT", "²"),
+        ("MESHSCOPE_BROKER_PORT", ""),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:

@@ -8,6 +8,7 @@ from confluent_kafka import OFFSET_END, Consumer, ConsumerGroupTopicPartitions, 
 from confluent_kafka.admin import AdminClient
 
 ASK_SECONDS = 3.0
+PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ def lags(brokers: str, groups: Iterable[str]) -> tuple[Lag, ...]:
         TimeoutError: It does not answer in time.
     """
     admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    admin.list_topics(timeout=PATIENCE_SECONDS)  # whether it is there is told sooner than a lag
     found: list[Lag] = []
     for group in groups:
         request = [ConsumerGroupTopicPartitions(group)]

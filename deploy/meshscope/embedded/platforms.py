@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -23,7 +24,8 @@ LIBRARIES: Final = {
 
 
 def _is_installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+    # Faust, once imported, stands there without a specification.
+    return name in sys.modules or importlib.util.find_spec(name) is not None
 
 
 def check_platform(

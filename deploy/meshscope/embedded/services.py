@@ -41,6 +41,11 @@ def services(settings: StackSettings, index: MeshIndex) -> tuple[Service, ...]:
         "MESHSCOPE_BROKERS": settings.brokers,
         "MESHSCOPE_CLICKHOUSE_HOST": "127.0.0.1",
         "MESHSCOPE_CLICKHOUSE_PORT": str(settings.store_port),
+        # Said aloud, since the user's environment may be about another ClickHouse.
+        "MESHSCOPE_CLICKHOUSE_USER": "default",
+        "MESHSCOPE_CLICKHOUSE_PASSWORD": "",
+        "MESHSCOPE_CLICKHOUSE_SECURE": "no",
+        "MESHSCOPE_CLICKHOUSE_DATABASE": "meshscope",
     }
     cluster = index.istiod_environment.get("CLUSTER_ID", "Kubernetes")
     return (

@@ -1,5 +1,6 @@
 """Settings of the embedded stack, from the environment."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,11 +55,13 @@ def from_environment(environ: Mapping[str, str]) -> StackSettings:
     Raises:
         SettingsError: A value cannot be read or makes no sense.
     """
-    default = StackSettings(Path(environ.get("MESHSCOPE_HOME", DEFAULT_HOME)).expanduser())
+    # Absolute, since processes may stand elsewhere.
+    home = Path(environ.get("MESHSCOPE_HOME") or DEFAULT_HOME).expanduser().absolute()
+    default = StackSettings(home)
 
     def port(variable: str, otherwise: int) -> int:
         text = environ.get(variable, str(otherwise))
-        if not text.isdigit() or not 1024 <= int(text) <= 65535:
+        if not text.isdecimal() or not 1024 <= int(text) <= 65535:
             raise SettingsError(f"{variable} is {text!r}: give a port from 1024 to 65535")
         return int(text)
 
@@ -66,13 +69,13 @@ def from_environment(environ: Mapping[str, str]) -> StackSettings:
     try:
         seconds = float(convergence)
     except ValueError:
-        seconds = -1.0
-    if seconds < 0:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
         raise SettingsError(
             f"MESHSCOPE_CONVERGENCE_SECONDS is {convergence!r}: give a number of seconds"
         )
     settings = StackSettings(
-        home=default.home,
+        home=home,
         broker_port=port("MESHSCOPE_BROKER_PORT", default.broker_port),
         store_port=port("MESHSCOPE_STORE_PORT", default.store_port),
         console_port=port("MESHSCOPE_CONSOLE_PORT", default.console_port),
