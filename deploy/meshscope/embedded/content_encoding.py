@@ -19,6 +19,8 @@ else:
 class _Decompressor(Protocol):
     @property
     def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes | None: ...
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
@@ -35,17 +37,21 @@ def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
     """
     if encoding in ("", "identity"):
         return body
-    decompressor = _decompressor(encoding)
-    try:
-        # One byte more than allowed tells "exactly so large" from "larger".
-        data = decompressor.decompress(body, limit + 1)
-    except (RuntimeError, zlib.error, zstd.ZstdError) as error:
-        raise QueryRefused(117, f"The body is no {encoding}: {error}") from error
-    if len(data) > limit:
-        raise QueryRefused(307, f"The body is larger than {limit} bytes when decompressed")
-    if not decompressor.eof:
-        raise QueryRefused(117, f"The body is truncated {encoding}")
-    return data
+    data, rest = bytearray(), body
+    # Clients send large bodies as several frames, one behind the other.
+    while rest:
+        decompressor = _decompressor(encoding)
+        try:
+            # One byte more than allowed tells "exactly so large" from "larger".
+            data += decompressor.decompress(rest, limit + 1 - len(data))
+        except (RuntimeError, zlib.error, zstd.ZstdError) as error:
+            raise QueryRefused(117, f"The body is no {encoding}: {error}") from error
+        if len(data) > limit:
+            raise QueryRefused(307, f"The body is larger than {limit} bytes when decompressed")
+        if not decompressor.eof:
+            raise QueryRefused(117, f"The body is truncated {encoding}")
+        rest = decompressor.unused_data or b""
+    return bytes(data)
 
 
 def _decompressor(encoding: str) -> _Decompressor:
