@@ -5,9 +5,8 @@ applies and settings that most clients share; of the client's place only what `r
 counts for endpoints. So most proxies get the same objects.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Final
 
 from meshscope.policy import key
@@ -32,7 +31,7 @@ from meshscope.projection.locality import Place
 from meshscope.projection.mesh import Mesh
 from meshscope.projection.protocols import UDP
 from meshscope.projection.registry import Service
-from meshscope.projection.worlds import merge
+from meshscope.projection.worlds import Outcomes, merge
 
 _PROBE: Final = Viewpoint(Place("region", "zone", "sub-zone"), {"any": "label"}, "node")
 """A place of which one can see what `relevant` keeps."""
@@ -58,25 +57,12 @@ def destinations(context: Context) -> Contribution:
         named_workloads=features.has("named_workloads"),
         describes_workloads=describes_workloads(features.switch),
     )
-    found: dict[PolicyKey, tuple[Policy | None, ...]] = {
-        policy.key: (policy,) for policy in _named(context, client)
-    }
-    rules_of = context.rules
-    for service in context.scope.services:
-        if service.resolution != "alias":
-            rules = rules_of.all(service.host)
-            worlds = fragments.worlds(service)
-            if len(rules) == len(worlds) == 1:
-                policies = fragments.policies((service, rules[0], 0, client), view)
-                found.update((policy.key, (policy,)) for policy in policies)
-            else:
-                found |= merge(
-                    [
-                        {p.key: p for p in fragments.policies((service, rule, world, client), view)}
-                        for rule, world in product(rules, worlds)
-                    ]
-                )
-    return Contribution(found)
+    return Contribution(
+        {
+            **fragments.shared(context, client, view),
+            **{policy.key: (policy,) for policy in _named(context, client)},
+        }
+    )
 
 
 def _named(context: Context, client: Client) -> Iterator[Policy]:
@@ -117,10 +103,44 @@ class Fragments:
         self._destinations: dict[_Cell, tuple[Policy, ...]] = {}
         self._keeps: dict[_Cell, _Keeps] = {}
         self._endpoints: dict[tuple[_Cell, object], tuple[Policy, ...]] = {}
+        self._classes: dict[tuple[object, ...], Outcomes] = {}
+        self._views: dict[tuple[object, ...], _Keeps] = {}
 
     def same(self, client: Client) -> Client:
         """The first settings that were equal, so that looking them up is cheap."""
         return self._clients.setdefault(client, client)
+
+    def shared(self, context: Context, client: Client, view: Viewpoint) -> Outcomes:
+        """The outcomes of all services, which clients at alike places share."""
+        kind = (context.scope, context.labels, client)
+        keeps = self._views.get(kind)
+        if keeps is None:
+            keeps = self._views[kind] = self._all_keep(context, client)
+        near = _near(view, keeps)
+        name = (*kind, near.place, near.node, _frozen(near.labels))
+        found = self._classes.get(name)
+        if found is None:
+            found = self._classes[name] = self._outcomes(context, client, near)
+        return found
+
+    def _all_keep(self, context: Context, client: Client) -> _Keeps:
+        kept = [
+            self._keep((service, rule, 0, client))
+            for service in _real(context.scope.services)
+            for rule in context.rules.all(service.host)
+        ]
+        return _Keeps(any(one.place for one in kept), any(one.node for one in kept))
+
+    def _outcomes(self, context: Context, client: Client, view: Viewpoint) -> Outcomes:
+        found: dict[PolicyKey, tuple[Policy | None, ...]] = {}
+        for service in _real(context.scope.services):
+            worlds = [
+                {p.key: p for p in self.policies((service, rule, world, client), view)}
+                for rule in context.rules.all(service.host)
+                for world in self.worlds(service)
+            ]
+            found |= merge(worlds)
+        return found
 
     def worlds(self, service: Service) -> range:
         """Numbers of the worlds that unknown ages of PeerAuthentications allow."""
@@ -147,7 +167,7 @@ class Fragments:
                 self.visible(service), rule, world, self._mesh.known, client
             )
         yield from found
-        near = self._near(cell, view)
+        near = _near(view, self._keep(cell))
         place = (near.place, near.node, _frozen(near.labels))
         endpoints = self._endpoints.get((cell, place))
         if endpoints is None:
@@ -156,15 +176,24 @@ class Fragments:
             )
         yield from endpoints
 
-    def _near(self, cell: _Cell, view: Viewpoint) -> Viewpoint:
+    def _keep(self, cell: _Cell) -> _Keeps:
         keeps = self._keeps.get(cell)
         if keeps is None:
             service, rule, _, client = cell
             kept = relevant(_PROBE, self.visible(service), rule, client)
             keeps = self._keeps[cell] = _Keeps(kept.place != Place(), bool(kept.node))
-        if not keeps.place:
-            view = replace(view, place=Place(), labels={})
-        return view if keeps.node else replace(view, node="")
+        return keeps
+
+
+def _real(services: Iterable[Service]) -> Iterator[Service]:
+    """Services that have destinations of their own; an alias only stands for another."""
+    return (service for service in services if service.resolution != "alias")
+
+
+def _near(view: Viewpoint, keeps: _Keeps) -> Viewpoint:
+    if not keeps.place:
+        view = replace(view, place=Place(), labels={})
+    return view if keeps.node else replace(view, node="")
 
 
 def _frozen(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

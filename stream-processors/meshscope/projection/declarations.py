@@ -8,6 +8,7 @@ world of its own.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from meshscope.events.resource import Resource
@@ -32,7 +33,7 @@ _KINDS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Declarations:
     """All resources that matter.
 
@@ -41,6 +42,14 @@ class Declarations:
     """
 
     by_kind: Mapping[str, tuple[Resource, ...]]
+
+    def named(self, kind: str, namespace: str, name: str) -> Resource | None:
+        """A resource by its name; None: there is none."""
+        return self._by_name.get((kind, namespace, name))
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str, str, str], Resource]:
+        return {(r.kind, r.namespace, r.name): r for some in self.by_kind.values() for r in some}
 
     def of(self, *kinds: str) -> tuple[Resource, ...]:
         """The resources of some kinds, kind after kind."""

@@ -102,15 +102,18 @@ class Place:
     networks: tuple[str, ...] = ()
 
 
+def routing_for(
+    host: str, virtual_services: Sequence[VirtualService]
+) -> tuple[VirtualService, ...]:
+    """The VirtualServices that route for a host."""
+    return tuple(vs for vs in virtual_services if any(overlaps(each, host) for each in vs.hosts))
+
+
 def opaque_chains(
     place: Place, virtual_services: Sequence[VirtualService], inputs: ChainInputs
 ) -> tuple[Chain, ...]:
     """The chains of a service's port for traffic that is not routed as HTTP."""
-    routing = [
-        vs
-        for vs in virtual_services
-        if any(overlaps(host, place.service.host) for host in vs.hosts)
-    ]
+    routing = routing_for(place.service.host, virtual_services)
     if place.port.protocol in TLS:
         found = tuple(_tls_chains(place, routing, inputs))
         return found or (_own_chain(place, inputs, _own_names(place, inputs)),)

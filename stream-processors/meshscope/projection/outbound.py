@@ -6,6 +6,7 @@ most proxies of a namespace share them.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -22,10 +23,11 @@ from meshscope.projection.outbound_listeners import (
     Address,
     BuiltListener,
     ListenerInputs,
+    ListenerMemory,
     outbound_listeners,
 )
 from meshscope.projection.registry import UNSPECIFIED, Service
-from meshscope.projection.route_tables import TableSettings, route_table
+from meshscope.projection.route_tables import RouteMemory, TableSettings, route_table
 from meshscope.projection.worlds import merge
 
 _HTTP_ALPN: Final = ("http/1.1", "h2c")
@@ -99,8 +101,9 @@ class Shared:
 def _world(context: Context, number: int) -> World:
     beyond = outside(context.scope, context.mesh.config)
     listeners = _listeners(context, number)
+    memory = context.mesh.remembered(ListenerMemory)
     policies = {
-        (address, port): Policy(key.outbound_listener(address, port), built.listener, built.sources)
+        (address, port): memory.policy(address, port, built)
         for (address, port), built in listeners.items()
     }
     others = []
@@ -111,8 +114,9 @@ def _world(context: Context, number: int) -> World:
             others.append(Policy(name, listener_egress(beyond), beyond.sources))
         tables |= dict.fromkeys(chain.route_table for chain in built.listener.chains)
     settings = _table_settings(context, number)
+    routes = context.mesh.remembered(RouteMemory)
     for table in filter(None, tables):
-        others += route_table(table, context.scope, settings)
+        others += route_table(table, context.scope, settings, routes)
     return World(listeners, policies, tuple(others))
 
 
@@ -158,7 +162,7 @@ def _listeners(context: Context, world: int) -> Mapping[Address, BuiltListener]:
         address_of=lambda service: _address(service, context),
         instances=lambda service: mesh.known.instances.of(service.host, service.namespace),
     )
-    return outbound_listeners(context.scope, inputs)
+    return outbound_listeners(context.scope, inputs, mesh.remembered(ListenerMemory))
 
 
 def _table_settings(context: Context, world: int) -> TableSettings:
@@ -192,8 +196,13 @@ def _own(address: str, context: Context) -> str:
     return SELF_ADDRESS if address in context.proxy.addresses else address
 
 
+@lru_cache(maxsize=100_000)
+def _version(address: str) -> int:
+    return ip_address(address).version
+
+
 def _families(context: Context) -> frozenset[int]:
-    found = frozenset(ip_address(address).version for address in context.proxy.addresses)
+    found = frozenset(_version(address) for address in context.proxy.addresses)
     return found or frozenset((4,))
 
 
@@ -221,7 +230,7 @@ def _addresses(service: Service, context: Context) -> tuple[str, ...]:
     """Addresses of a service that the client can use."""
     given = service.addresses or (service.allocated if _uses_allocated(context) else ())
     families = _families(context)
-    found = tuple(address for address in given if ip_address(address).version in families)
+    found = tuple(address for address in given if _version(address) in families)
     return found or (() if service.address == UNSPECIFIED else (service.address,))
 
 

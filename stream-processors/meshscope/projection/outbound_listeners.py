@@ -12,13 +12,21 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final, Literal
 
+from meshscope.policy import key
 from meshscope.policy.outbound_listener import ChainMatch, OutboundChain, OutboundListener
+from meshscope.policy.policy import Policy
 from meshscope.policy.source import ResourceRef
 from meshscope.policy.target import WeightedTarget
 from meshscope.projection.egress import Outside
 from meshscope.projection.inbound_ports import Interception
 from meshscope.projection.instances import Instance
-from meshscope.projection.listener_chains import Chain, ChainInputs, Place, opaque_chains
+from meshscope.projection.listener_chains import (
+    Chain,
+    ChainInputs,
+    Place,
+    opaque_chains,
+    routing_for,
+)
 from meshscope.projection.protocols import AUTO, HTTP, HTTP_PROXY, TCP, UDP
 from meshscope.projection.registry import UNSPECIFIED, Service, ServicePort
 from meshscope.projection.route_targets import BLACKHOLE
@@ -133,8 +141,65 @@ class _Entry:
     locked: bool = False
 
 
+class ListenerMemory:
+    """Chains and listeners that were worked out before, of one mesh."""
+
+    def __init__(self, mesh: object) -> None:
+        self._chains: dict[tuple[object, ...], tuple[Chain, ...]] = {}
+        self._listeners: dict[tuple[object, ...], tuple[tuple[Chain, ...], BuiltListener]] = {}
+        self._policies: dict[tuple[str, int, int], tuple[BuiltListener, Policy]] = {}
+
+    def opaque(
+        self, place: Place, listener: EgressListener, inputs: ChainInputs
+    ) -> tuple[Chain, ...]:
+        """The chains of a service for what is not HTTP."""
+        host = place.service.host
+        if routing_for(host, listener.opaque):
+            return opaque_chains(place, listener.opaque, inputs)
+        domain = inputs.dns_domain if place.service.aliases else ""
+        name = (place, inputs.find_rule(host), domain, inputs.idle_timeout_ms)
+        found = self._chains.get(name)
+        if found is None:
+            found = self._chains[name] = opaque_chains(place, (), inputs)
+        return found
+
+    def http(self, table: str, match: ChainMatch) -> Chain:
+        """The chain of an HTTP route table."""
+        name = (table, match)
+        found = self._chains.get(name)
+        if found is None:
+            found = self._chains[name] = (Chain(match, OutboundChain(route_table=table)),)
+        return found[0]
+
+    def listener(self, entry: "_Entry", inputs: ListenerInputs) -> BuiltListener:
+        """The listener of an entry."""
+        name = (
+            *map(id, entry.chains),
+            entry.binds,
+            entry.of_workloads,
+            inputs.outside,
+            inputs.detection_timeout_ms,
+            inputs.connect_timeout_ms,
+            inputs.chains.idle_timeout_ms,
+        )
+        found = self._listeners.get(name)
+        if found is None:
+            # The chains are kept as well, so that their identity stays theirs.
+            found = self._listeners[name] = (tuple(entry.chains), _built(entry, inputs))
+        return found[1]
+
+    def policy(self, address: str, port: int, built: BuiltListener) -> Policy:
+        """The policy of a listener at its address."""
+        name = (address, port, id(built))
+        found = self._policies.get(name)
+        if found is None:
+            policy = Policy(key.outbound_listener(address, port), built.listener, built.sources)
+            found = self._policies[name] = (built, policy)
+        return found[1]
+
+
 def outbound_listeners(
-    scope: SidecarScope, inputs: ListenerInputs
+    scope: SidecarScope, inputs: ListenerInputs, memory: ListenerMemory
 ) -> Mapping[Address, BuiltListener]:
     """The listeners of a proxy by address and port, the catch-all listener among them."""
     entries: dict[Address, _Entry] = {}
@@ -142,8 +207,8 @@ def outbound_listeners(
         for entry in entries.values():
             entry.locked = True
         for placed in _places(listener, inputs):
-            _add(entries, placed, listener, inputs)
-    found = {address: _built(entry, inputs) for address, entry in entries.items()}
+            _add(entries, placed, listener, inputs, memory)
+    found = {address: memory.listener(entry, inputs) for address, entry in entries.items()}
     if inputs.http_proxy_port:
         found[inputs.loopback, inputs.http_proxy_port] = _http_proxy(inputs)
     if inputs.interception != "NONE":
@@ -213,6 +278,7 @@ def _add(
     placed: _Placed,
     listener: EgressListener,
     inputs: ListenerInputs,
+    memory: ListenerMemory,
 ) -> None:
     """Add a service's port to the listener of its address, unless another service has it."""
     place, binds = placed.place, placed.binds
@@ -222,7 +288,7 @@ def _add(
     place = _bound(place, inputs)
     entry = entries.get((place.bind, place.port.number))
     if entry is None:
-        chains = _chains(place, listener, inputs)
+        chains = _chains(place, listener, inputs, memory)
         http_only = protocol in HTTP and place.bind != inputs.wildcard
         kind = protocol if protocol in TCP or http_only or protocol == HTTP_PROXY else AUTO
         entries[place.bind, place.port.number] = _Entry(binds, kind, chains, placed.of_workload)
@@ -232,15 +298,15 @@ def _add(
     entry.of_workloads &= placed.of_workload
     if protocol in HTTP:
         if entry.protocol in TCP:
-            _merge(entry, _chains(place, listener, inputs), AUTO)
+            _merge(entry, _chains(place, listener, inputs, memory), AUTO)
     elif protocol == AUTO and entry.protocol in HTTP:
         entry.binds, entry.protocol = binds, AUTO
-        entry.chains = _chains(place, listener, inputs)
+        entry.chains = _chains(place, listener, inputs, memory)
     elif protocol == AUTO and entry.protocol == AUTO:
-        _merge(entry, list(opaque_chains(place, listener.virtual_services, inputs.chains)), AUTO)
+        _merge(entry, list(memory.opaque(place, listener, inputs.chains)), AUTO)
     else:
         mixed = entry.protocol if protocol in TCP and entry.protocol in TCP else AUTO
-        _merge(entry, _chains(place, listener, inputs), mixed)
+        _merge(entry, _chains(place, listener, inputs, memory), mixed)
 
 
 def _refuses(entry: _Entry, protocol: str) -> bool:
@@ -269,27 +335,29 @@ def _bound(place: Place, inputs: ListenerInputs) -> Place:
     return replace(place, bind=address)
 
 
-def _chains(place: Place, listener: EgressListener, inputs: ListenerInputs) -> list[Chain]:
+def _chains(
+    place: Place, listener: EgressListener, inputs: ListenerInputs, memory: ListenerMemory
+) -> list[Chain]:
     protocol = place.port.protocol
     if protocol == HTTP_PROXY:
-        return [_http_chain(place, ChainMatch())]
+        return [memory.http(_table(place), ChainMatch())]
     sniffed = ChainMatch(application_protocols=inputs.http_alpn, transport_protocol=_RAW)
     if protocol in HTTP:
         match = sniffed if place.bind == inputs.wildcard else ChainMatch()
-        return [_http_chain(place, match)]
-    chains = list(opaque_chains(place, listener.virtual_services, inputs.chains))
+        return [memory.http(_table(place), match)]
+    chains = list(memory.opaque(place, listener, inputs.chains))
     if protocol == AUTO:
         own_table = place.bind != inputs.wildcard
-        chains.append(_http_chain(place, sniffed, own_table=own_table))
+        chains.append(memory.http(_table(place, own=own_table), sniffed))
     return chains
 
 
-def _http_chain(place: Place, match: ChainMatch, *, own_table: bool = False) -> Chain:
+def _table(place: Place, *, own: bool = False) -> str:
+    """Name of the route table of a port, or (`own`) of one service on it."""
     number = place.port.number
-    table = str(number) if number else place.bind
-    if own_table and number:
-        table = f"{place.service.host}:{number}"
-    return Chain(match, OutboundChain(route_table=table))
+    if not number:
+        return place.bind
+    return f"{place.service.host}:{number}" if own else str(number)
 
 
 def _built(entry: _Entry, inputs: ListenerInputs) -> BuiltListener:

@@ -35,6 +35,7 @@ class EgressListener:
         capture_none: It opens its port itself although connections are redirected.
         services: What it imports, oldest first.
         virtual_services: What routes for its services, in order of precedence.
+        opaque: Those of them that route what is not HTTP.
         wildcard_owner: For every service, the VirtualService with the most specific host for it.
     """
 
@@ -44,6 +45,7 @@ class EgressListener:
     capture_none: bool
     services: tuple[Service, ...]
     virtual_services: tuple[VirtualService, ...]
+    opaque: tuple[VirtualService, ...]
     wildcard_owner: Mapping[str, VirtualService]
 
 
@@ -165,6 +167,7 @@ class ScopeBuilder:
             spec.get("captureMode") == "NONE",
             services,
             found,
+            tuple(vs for vs in found if vs.tcp or vs.tls),
             _owners(found, services),
         )
 

@@ -45,14 +45,14 @@ class TableInputs:
         dns_domain: Of the client.
         addresses: Addresses of a service that the client can use.
         rules_of: Rules that a VirtualService makes, given the services of the table by host.
-        default_rule: Rule of a service's port that no VirtualService routes for.
+        default_rules: Rules of a service's port that no VirtualService routes for.
     """
 
     port: int
     dns_domain: str
     addresses: FindAddresses
     rules_of: Callable[[VirtualService, Mapping[str, Service]], tuple[HttpRule, ...]]
-    default_rule: Callable[[Service, int], HttpRule]
+    default_rules: Callable[[Service, int], tuple[HttpRule, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,9 @@ def _groups(
     listener: EgressListener, services: Mapping[str, Service], inputs: TableInputs
 ) -> Iterator[_Group]:
     routed: set[str] = set()
+    patterns = [host for host in services if is_wildcard(host)]
     for vs in listener.virtual_services:
-        if inputs.port != _UNKNOWN_HOSTS_PORT and not _concerns(vs, services):
+        if inputs.port != _UNKNOWN_HOSTS_PORT and not _concerns(vs, services, patterns):
             continue
         rules = inputs.rules_of(vs, services)
         if not rules:
@@ -115,13 +116,12 @@ def _groups(
             continue
         for port in service.ports:
             if is_http(port.protocol):
-                rule = inputs.default_rule(service, port.number)
-                yield _Group(port.number, (), (service,), (rule,), (service.ref,))
+                rules = inputs.default_rules(service, port.number)
+                yield _Group(port.number, (), (service,), rules, (service.ref,))
 
 
-def _concerns(vs: VirtualService, services: Mapping[str, Service]) -> bool:
-    """Whether one of the hosts is a service of the table."""
-    patterns = [host for host in services if is_wildcard(host)]
+def _concerns(vs: VirtualService, services: Mapping[str, Service], patterns: Sequence[str]) -> bool:
+    """Whether one of the hosts is a service of the table, or covered by a pattern among them."""
     for host in map(str.lower, vs.hosts):
         if host in services:
             return True

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
+from meshscope.policy.source import ResourceRef
 from meshscope.projection.declarations import Declarations
 from meshscope.projection.inbound_ports import ServiceTarget
 from meshscope.projection.instances import place_of, with_place
@@ -43,14 +44,13 @@ class Workload:
 def workload(proxy: ProxyInputs, declared: Declarations, registry: Registry) -> Workload:
     """The workload of a proxy."""
     name, _, namespace = proxy.proxy.rpartition(".")
-    pods = declared.of("Pod")
-    pod = next((p for p in pods if p.name == name and p.namespace == namespace), None)
+    pod = declared.named("Pod", namespace, name)
     labels = proxy.labels if pod is None else pod.labels
     if pod is None and not labels:
         labels = next(_endpoint_labels(declared, proxy.addresses), {})
     node = proxy.node_name if pod is None else pod.spec.get("nodeName") or proxy.node_name
-    nodes = (n.labels for n in declared.of("Node") if n.name == node)
-    place = place_of(labels, next(nodes, {}))
+    host = declared.named("Node", "", node)
+    place = place_of(labels, {} if host is None else host.labels)
     if place == Place():
         place = Place(proxy.region, proxy.zone, proxy.sub_zone)
     return Workload(
@@ -83,18 +83,19 @@ def _targets(
     declared: Declarations,
     registry: Registry,
 ) -> Iterator[ServiceTarget]:
-    entries = {entry.ref: entry for entry in declared.of("ServiceEntry")}
-    seen: set[tuple[str, str]] = set()
-    for service in registry.services:
-        if (service.host, str(service.ref)) in seen:
+    seen: set[tuple[str, ResourceRef]] = set()
+    for service in registry.may_serve(proxy.namespace):
+        if (service.host, service.ref) in seen:
             # Another address of the same host.
             continue
-        seen.add((service.host, str(service.ref)))
+        seen.add((service.host, service.ref))
         if service.from_kubernetes:
-            if service.namespace == proxy.namespace and _selects(service, labels):
+            if _selects(service, labels):
                 yield from _kubernetes_targets(service, pod)
         else:
-            yield from _declared_targets(service, entries[service.ref], proxy, labels, declared)
+            entry = declared.named("ServiceEntry", service.namespace, service.ref.name)
+            if entry is not None:
+                yield from _declared_targets(service, entry, proxy, labels, declared)
 
 
 def _selects(service: Service, labels: Labels) -> bool:

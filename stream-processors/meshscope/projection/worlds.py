@@ -15,6 +15,8 @@ Outcomes = Mapping[PolicyKey, tuple[Policy | None, ...]]
 
 def merge(worlds: Sequence[Mapping[PolicyKey, Policy]]) -> Outcomes:
     """The outcomes of all keys that exist in any world; each digest once, the first world first."""
+    if len(worlds) == 1:
+        return {key: (policy,) for key, policy in worlds[0].items()}
     keys = dict.fromkeys(key for world in worlds for key in world)
     return {key: distinct(world.get(key) for world in worlds) for key in keys}
 
