@@ -87,7 +87,7 @@ def _store(settings: HistorySettings, stopped: Callable[[], bool]) -> Store | No
 
 
 def _sink(settings: HistorySettings, store: Store, stopped: Callable[[], bool]) -> None:
-    consumer = Consumer(consumer_config(settings.brokers, settings.group, settings.instance))
+    consumer = Consumer(consumer_config(settings))
     reader = LogEpochReader(settings.brokers, "meshscope-history")
     dead_letters = DeadLetters(
         Producer(producer_config(settings.brokers)),

@@ -16,6 +16,7 @@ class HistorySettings:
         brokers: Kafka bootstrap servers.
         group: Consumer group.
         instance: Static member id (KIP-345); empty: none. Unique per process.
+        session_seconds: A sink that is gone for so long loses its partitions to others.
         clickhouse_host, clickhouse_port, clickhouse_user, clickhouse_password, clickhouse_secure:
             The HTTP interface of ClickHouse.
         clickhouse_seconds: So long an answer is waited for before ClickHouse counts as away.
@@ -28,6 +29,7 @@ class HistorySettings:
     brokers: str = "127.0.0.1:9092"
     group: str = "meshscope-history"
     instance: str = ""
+    session_seconds: int = 6
     clickhouse_host: str = "127.0.0.1"
     clickhouse_port: int = 8123
     clickhouse_user: str = "default"
@@ -41,6 +43,7 @@ class HistorySettings:
 
     def __post_init__(self) -> None:
         for name in (
+            "session_seconds",
             "clickhouse_port",
             "clickhouse_seconds",
             "batch_rows",
@@ -63,6 +66,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "brokers": ("MESHSCOPE_BROKERS", str),
     "group": ("MESHSCOPE_HISTORY_GROUP", str),
     "instance": ("MESHSCOPE_HISTORY_INSTANCE", str),
+    "session_seconds": ("MESHSCOPE_HISTORY_SESSION_SECONDS", int),
     "clickhouse_host": ("MESHSCOPE_CLICKHOUSE_HOST", str),
     "clickhouse_port": ("MESHSCOPE_CLICKHOUSE_PORT", int),
     "clickhouse_user": ("MESHSCOPE_CLICKHOUSE_USER", str),

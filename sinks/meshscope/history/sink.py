@@ -45,6 +45,7 @@ from meshscope.history.dead_letters import DeadLetters
 from meshscope.history.errors import RowsRejected, StoreAway
 from meshscope.history.fault_points import reach
 from meshscope.history.rows import Place, row_of
+from meshscope.history.settings import HistorySettings
 from meshscope.history.store import Store
 
 log = logging.getLogger(__name__)
@@ -316,21 +317,22 @@ def _check(error: KafkaError) -> None:
     log.warning("the broker says: %s", error)
 
 
-def consumer_config(brokers: str, group: str, instance: str) -> dict[str, Any]:
+def consumer_config(settings: HistorySettings) -> dict[str, Any]:
     """Settings of the consumer: offsets are committed by hand, after the rows are written."""
     config: dict[str, Any] = {
-        "bootstrap.servers": brokers,
-        "group.id": group,
+        "bootstrap.servers": settings.brokers,
+        "group.id": settings.group,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
         "partition.assignment.strategy": "range",
-        "session.timeout.ms": 6_000,
+        "session.timeout.ms": settings.session_seconds * 1_000,
+        "heartbeat.interval.ms": settings.session_seconds * 300,
         "max.poll.interval.ms": 300_000,
         "queued.max.messages.kbytes": 32 * 1024,
         "allow.auto.create.topics": False,
         # Topics that are made after the sink has started are found within so long.
         "topic.metadata.refresh.interval.ms": 5_000,
     }
-    if instance:
-        config["group.instance.id"] = instance
+    if settings.instance:
+        config["group.instance.id"] = settings.instance
     return config

@@ -1,0 +1,416 @@
+"""The sink with a real broker and the real ClickHouse engine: nothing is lost, nothing doubled."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from history_mesh import KINDS, Gate, History, Writer, drift, sink_process, wait_for_rows
+from stream_mesh import MeshBroker, until
+
+from meshscope.events import facts
+from meshscope.events.codec import encode
+from meshscope.events.topics import DEAD_LETTER, DRIFT, POLICIES, RESOURCES, SNAPSHOTS, Topic
+from meshscope.history.sink import KEPT
+
+pytestmark = pytest.mark.integration
+
+GROUP = "meshscope-history"
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def mesh_broker(tmp_path: Path) -> Iterator[MeshBroker]:
+    made = MeshBroker(tmp_path / "broker.log")
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def history(store: tuple[str, int]) -> Iterator[History]:
+    made = History(*store)
+    yield made
+    made.client.close()
+
+
+@pytest.fixture
+def gate(store: tuple[str, int]) -> Iterator[Gate]:
+    made = Gate(store[1])
+    yield made
+    made.open()
+    made.close()
+
+
+def lag(broker: MeshBroker, topic: Topic) -> int:
+    """Records that are not committed."""
+    committed = broker.committed(topic, GROUP)
+    return sum(
+        1 for each in broker.records(topic) if each.offset >= max(committed[each.partition], 0)
+    )
+
+
+def test_every_fact_arrives_once_and_its_offset_is_committed(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    writer.facts(KINDS * 20)
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        assert sink.stop() == 0
+    assert set(history.counts().values()) == {20}
+    assert history.counts(final=True) == history.counts()
+    assert {topic.name: lag(mesh_broker, topic) for topic in KEPT.values()} == dict.fromkeys(
+        KEPT, 0
+    )
+    assert history.one("SELECT uniqExact(log_epoch) FROM resources") == 1
+    newest = history.rows("SELECT * FROM drift ORDER BY kafka_offset DESC LIMIT 1")[0]
+    assert (newest["kafka_topic"], newest["kafka_partition"]) == (
+        DRIFT.name,
+        next(
+            each.partition
+            for each in mesh_broker.records(DRIFT)
+            if newest["proxy"].encode() in (each.key or b"")
+        ),
+    )
+
+
+def test_a_resource_and_a_proxy_that_go_are_kept_as_gone(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    mesh_broker.send(RESOURCES, b"directory/lab/networking.istio.io/VirtualService/shop/r", None)
+    mesh_broker.send(SNAPSHOTS, b"lab/cart-1.shop", None)
+    mesh_broker.send(POLICIES, b"digest", None)
+    mesh_broker.flush()
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        wait_for_rows(history, 2, PATIENCE, sink)
+        until(lambda: lag(mesh_broker, POLICIES) == 0, PATIENCE, sink.tail)
+    assert history.rows("SELECT deleted, kind, namespace, name FROM resources") == [
+        {"deleted": True, "kind": "VirtualService", "namespace": "shop", "name": "r"}
+    ]
+    assert history.rows("SELECT deleted, cluster, proxy, namespace FROM snapshots") == [
+        {"deleted": True, "cluster": "lab", "proxy": "cart-1.shop", "namespace": "shop"}
+    ]
+    assert history.counts() == {"resources": 1, "snapshots": 1}
+
+
+def test_a_fact_that_was_sent_twice_is_one_under_final(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        for round_ in (1, 2):
+            Writer(mesh_broker).facts(KINDS * 5)
+            wait_for_rows(history, KINDS * 5 * round_, PATIENCE, sink)
+    assert history.total() == KINDS * 10
+    assert history.total(final=True) == KINDS * 5
+
+
+def test_a_restart_goes_on_where_the_last_life_ended(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        for _ in range(3):
+            writer.facts(KINDS * 10)
+            wait_for_rows(history, writer.sent, PATIENCE, sink)
+            sink.kill()
+            writer.facts(KINDS)
+            sink.start()
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        assert sink.stop() == 0
+    assert history.total() == history.total(final=True) == writer.sent
+
+
+def test_a_group_that_starts_again_finds_what_the_tables_hold(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    for group in ("one", "two"):
+        writer.facts(KINDS * 10)
+        settings = {"MESHSCOPE_HISTORY_GROUP": group}
+        with sink_process(mesh_broker, history, tmp_path / "sink.log", **settings) as sink:
+            wait_for_rows(history, writer.sent, PATIENCE, sink)
+            assert sink.stop() == 0
+    assert history.total() == writer.sent
+
+
+def test_a_history_that_was_emptied_is_filled_again(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    writer.facts(KINDS * 10)
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        until(lambda: all(lag(mesh_broker, topic) == 0 for topic in KEPT.values()), PATIENCE)
+        sink.stop()
+        history.client.command(f"DROP DATABASE {history.database} SYNC")
+        history.client.database = "default"
+        history.client.command(f"CREATE DATABASE {history.database}")
+        history.client.database = history.database
+        sink.start()
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+    assert history.total() == writer.sent
+
+
+def test_a_broker_that_lost_its_log_is_recorded_on(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        writer.facts(KINDS * 20)
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        mesh_broker.kill()
+        mesh_broker.start()
+        # Fewer and more than before on a partition: both must count from 0 again.
+        writer.facts(KINDS * 10)
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        writer.facts(KINDS * 20)
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        assert sink.process.poll() is None
+    assert history.total() == history.total(final=True) == writer.sent
+    assert history.one("SELECT uniqExact(log_epoch) FROM drift") == 2
+    assert history.one("SELECT min(kafka_offset) FROM drift") == 0
+
+
+def test_a_sink_that_starts_before_its_topics_finds_them(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    mesh_broker.kill()
+    writer = Writer(mesh_broker)
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        until(lambda: sink.said("Connection refused"), PATIENCE, sink.tail)
+        mesh_broker.start()
+        writer.facts(KINDS)
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+
+
+DECOY = encode(drift(1))
+POISON: dict[str, bytes] = {
+    "empty": b"",
+    "text": b"hello",
+    "JSON": json.dumps({"proxy": "cart-1.shop"}).encode(),
+    "no body": DECOY[:10],
+    "cut off": DECOY[:-3],
+    "with a tail": DECOY + b"x",
+    "unknown schema": DECOY[:2] + b"\xff" * 8 + DECOY[10:],
+    "of a registry": b"\x00\x00\x00\x00\x07" + DECOY[10:],
+    "of another topic": encode(facts.PolicyRequest("p", "c", (), 1)),
+    "huge length": DECOY[:10] + b"\xfe\xff\xff\xff\x0f" + DECOY[11:],
+    "not UTF-8": DECOY.replace(b"cart", b"\xff\xfe\xfd\xfc"),
+    "too large": DECOY[:10] + b"x" * 950_000,
+}
+
+
+def test_poison_on_every_topic_is_set_aside_untouched(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    sent = []
+    for topic in KEPT.values():
+        for name, value in POISON.items():
+            writer.facts(KINDS)
+            mesh_broker.send(topic, name.encode(), value, headers={"trace": b"\x00\xff"})
+            sent.append((topic.name, name.encode(), value))
+    mesh_broker.send(RESOURCES, b"no such key", None)
+    mesh_broker.flush()
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        until(lambda: all(lag(mesh_broker, each) == 0 for each in KEPT.values()), PATIENCE)
+        assert sink.stop() == 0
+    assert history.total() == history.total(final=True) == writer.sent
+    letters = mesh_broker.records(DEAD_LETTER)
+    found = [(each.headers["ms-topic"].decode(), each.key, each.value) for each in letters]
+    assert sorted(found, key=str) == sorted(
+        [*sent, (RESOURCES.name, b"no such key", None)], key=str
+    )
+    sources = {
+        (topic.name, each.partition, each.offset): each
+        for topic in KEPT.values()
+        for each in mesh_broker.records(topic)
+    }
+    for letter in letters:
+        where = [letter.headers[f"ms-{name}"].decode() for name in ("topic", "partition", "offset")]
+        source = sources[where[0], int(where[1]), int(where[2])]
+        assert (letter.key, letter.value) == (source.key, source.value)
+        assert letter.headers["ms-stage"] == b"history.decode"
+        assert letter.headers["ms-error-code"] == b"poison"
+        assert letter.headers["ms-error"]
+        if letter.value is not None:
+            assert letter.headers["trace"] == b"\x00\xff"
+
+
+def test_rows_that_clickhouse_does_not_take_are_found_out(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    wrong = [encode(drift(number, id=f"wrong-{number}", revision=-1)) for number in (3, 4, 70)]
+    for value in wrong:
+        writer.facts(KINDS * 20)
+        mesh_broker.send(DRIFT, b"wrong", value)
+    mesh_broker.flush()
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        until(lambda: lag(mesh_broker, DRIFT) == 0, PATIENCE, sink.tail)
+    assert history.total() == history.total(final=True) == writer.sent
+    letters = mesh_broker.records(DEAD_LETTER)
+    assert [each.value for each in letters] == wrong
+    assert {each.headers["ms-stage"] for each in letters} == {b"history.insert"}
+    assert all(b"revision" in each.headers["ms-error"] for each in letters)
+
+
+@pytest.mark.parametrize("mode", ["refuse", "unavailable", "hang"])
+def test_a_store_that_is_away_is_waited_for(
+    mesh_broker: MeshBroker, history: History, gate: Gate, tmp_path: Path, mode: Any
+) -> None:
+    writer = Writer(mesh_broker)
+    settings = {"MESHSCOPE_CLICKHOUSE_SECONDS": "1", "MESHSCOPE_HISTORY_BATCH_ROWS": "50"}
+    with sink_process(mesh_broker, history, tmp_path / "sink.log", gate.port, **settings) as sink:
+        writer.facts(KINDS)
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        gate.shut(mode)
+        writer.facts(KINDS * 500)
+        until(lambda: sink.said("ClickHouse is away") >= 4, PATIENCE, sink.tail)
+        assert history.total() == KINDS
+        gate.open()
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        assert sink.said("assigned") == 1
+        assert sink.stop() == 0
+    assert history.total() == history.total(final=True) == writer.sent
+
+
+def test_a_store_that_is_away_at_first_is_waited_for(
+    mesh_broker: MeshBroker, history: History, gate: Gate, tmp_path: Path
+) -> None:
+    gate.shut("refuse")
+    writer = Writer(mesh_broker)
+    writer.facts(KINDS)
+    with sink_process(mesh_broker, history, tmp_path / "sink.log", gate.port) as sink:
+        until(lambda: sink.said("is away, trying again") >= 2, PATIENCE, sink.tail)
+        gate.open()
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+
+
+def test_an_insert_whose_answer_got_lost_is_not_doubled(
+    mesh_broker: MeshBroker, history: History, gate: Gate, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    with sink_process(mesh_broker, history, tmp_path / "sink.log", gate.port) as sink:
+        writer.facts(KINDS)
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        gate.shut("lose answers")
+        writer.facts(KINDS * 20)
+        until(lambda: gate.refused >= 5, PATIENCE, sink.tail)
+        gate.open()
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        assert sink.stop() == 0
+    assert history.total() == history.total(final=True) == writer.sent
+
+
+def test_a_slow_store_costs_no_memory_and_no_rebalance(
+    mesh_broker: MeshBroker, history: History, gate: Gate, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    settings = {"MESHSCOPE_HISTORY_BATCH_ROWS": "1000"}
+    with sink_process(mesh_broker, history, tmp_path / "sink.log", gate.port, **settings) as sink:
+        writer.facts(KINDS)
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        process = psutil.Process(sink.process.pid)
+        gate.delay = 0.5
+        writer.facts(15_000)
+        most, end = 0, time.monotonic() + 6
+        while time.monotonic() < end:
+            most = max(most, process.memory_info().rss)
+            time.sleep(0.05)
+        gate.delay, began, before = 0.0, time.monotonic(), history.total()
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        seconds = time.monotonic() - began
+        print(
+            f"at most {most / 2**20:.0f} MiB; caught up {writer.sent - before} rows in "
+            f"{seconds:.1f} s ({(writer.sent - before) / seconds:.0f}/s)"
+        )
+        assert sink.said("assigned") == 1
+    assert most < 300 * 2**20
+    assert history.total() == history.total(final=True) == writer.sent
+
+
+def test_a_flood_of_dead_letters_stops_the_line(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    settings = {
+        "MESHSCOPE_HISTORY_DEAD_LETTER_LIMIT": "20",
+        "MESHSCOPE_HISTORY_BATCH_SECONDS": "5",
+    }
+    writer.facts(KINDS * 3)
+    with sink_process(mesh_broker, history, tmp_path / "sink.log", **settings) as sink:
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        until(lambda: lag(mesh_broker, DRIFT) == 0, PATIENCE, sink.tail)
+        committed = mesh_broker.committed(DRIFT, GROUP)
+        for number in range(100):
+            mesh_broker.send(DRIFT, b"one partition", b"poison %d" % number)
+        mesh_broker.flush()
+        assert sink.process.wait(PATIENCE) == 3, sink.tail()
+        assert "21 records in a row cannot be kept, the last one at" in sink.tail()
+    assert mesh_broker.committed(DRIFT, GROUP) == committed
+    assert len(mesh_broker.records(DEAD_LETTER)) <= 20
+
+
+def test_a_flood_of_rejected_rows_stops_the_line(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    settings = {"MESHSCOPE_HISTORY_DEAD_LETTER_LIMIT": "20"}
+    for number in range(100):
+        mesh_broker.send(DRIFT, b"one partition", encode(drift(number, revision=-1)))
+    mesh_broker.flush()
+    with sink_process(mesh_broker, history, tmp_path / "sink.log", **settings) as sink:
+        assert sink.process.wait(PATIENCE) == 3, sink.tail()
+    assert max(mesh_broker.committed(DRIFT, GROUP).values()) < 0
+
+
+def test_a_store_that_will_never_take_rows_ends_the_sink(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        writer.facts(KINDS)
+        wait_for_rows(history, writer.sent, PATIENCE, sink)
+        history.client.command("DROP TABLE drift")
+        writer.facts(KINDS)
+        assert sink.process.wait(PATIENCE) == 2, sink.tail()
+        assert "UNKNOWN_TABLE" in sink.tail()
+
+
+def test_two_sinks_share_the_work_and_take_over(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    writer = Writer(mesh_broker)
+    with sink_process(mesh_broker, history, tmp_path / "one.log") as one:
+        writer.facts(KINDS * 20)
+        wait_for_rows(history, writer.sent, PATIENCE, one)
+        with sink_process(mesh_broker, history, tmp_path / "two.log") as two:
+            end = time.monotonic() + PATIENCE
+            while not two.said("assigned") and time.monotonic() < end:
+                writer.facts(KINDS * 5)
+                time.sleep(0.05)
+            writer.facts(KINDS * 50)
+            wait_for_rows(history, writer.sent, PATIENCE, two)
+            assert two.stop() == 0
+            writer.facts(KINDS * 20)
+            wait_for_rows(history, writer.sent, PATIENCE, one)
+    assert history.total() == history.total(final=True) == writer.sent
+
+
+def test_an_insert_of_many_blocks_is_one_part(history: History) -> None:
+    """Else a crash in the middle of an insert could leave a hole below the highest offset."""
+    history.migrate()
+    body = b'{"x":"' + b"x" * 100_000 + b'"}'
+    history.keep(
+        *((POLICIES, facts.PolicyBody(f"d{n}", "authorization", 1, body)) for n in range(300))
+    )
+    assert history.rows(
+        "SELECT count() AS parts, sum(rows) AS rows FROM system.parts "
+        "WHERE database = {database:String} AND table = 'policies'",
+        database=history.database,
+    ) == [{"parts": 1, "rows": 300}]
