@@ -7,6 +7,7 @@ import pytest
 from meshscope.comparison import Difference, compare
 from meshscope.comparison.codes import DRIFT_CODES
 from meshscope.comparison.summary import summarise
+from meshscope.comparison.verdict import ProxyVerdict
 from meshscope.comparison.words import duration, render
 from meshscope.policy import key as keys
 from meshscope.policy.authorization import Authorization, Condition, Rule
@@ -573,3 +574,32 @@ def test_a_difference_as_json() -> None:
             }
         ],
     }
+
+
+class TestNamesThatSurvive:
+    key = keys.destination("reviews", 9080)
+
+    def verdict(self, declared: tuple[str, ...], held: tuple[str, ...]) -> ProxyVerdict:
+        expected, observed = (
+            Policy(
+                self.key,
+                Destination("eds"),
+                tuple(ResourceRef("DestinationRule", "shop", name) for name in names),
+            )
+            for names in (declared, held)
+        )
+        return compare(Projection({self.key: expected}), {self.key: observed})
+
+    def test_another_name_is_a_note(self) -> None:
+        verdict = self.verdict(("new",), ("old",))
+        assert (verdict.verdict, verdict.drift) == ("in-sync", ())
+        (note,) = verdict.equivalent
+        assert note.expected == "named after DestinationRule shop/new"
+        assert note.observed == "named after DestinationRule shop/old"
+
+    def test_a_name_that_is_gone_is_a_note(self) -> None:
+        (note,) = self.verdict(("new",), ()).equivalent
+        assert note.observed == "named after no resource"
+
+    def test_the_first_of_merged_rules_is_enough(self) -> None:
+        assert self.verdict(("first", "second"), ("first",)).equivalent == ()

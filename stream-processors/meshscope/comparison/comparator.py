@@ -9,6 +9,7 @@ from meshscope.comparison.codes import DRIFT_CODES
 from meshscope.comparison.describe import Differing, differing
 from meshscope.comparison.effects import effect_of_change, effect_of_fields
 from meshscope.comparison.meaning import accepts, equivalent, fill_open_fields
+from meshscope.comparison.names import named, renamed
 from meshscope.comparison.summary import lines_text, summarise
 from meshscope.comparison.verdict import Difference, Outcome, ProxyVerdict, UnverifiablePart
 from meshscope.events.facts import FieldDifference
@@ -73,7 +74,9 @@ def _identical(expected: Projection, observed: Mapping[PolicyKey, Policy]) -> bo
         not expected.alternatives
         and len(expected.policies) == len(observed)
         and all(
-            (other := observed.get(key)) is not None and other.digest == policy.digest
+            (other := observed.get(key)) is not None
+            and other.digest == policy.digest
+            and not renamed(policy, other)
             for key, policy in expected.policies.items()
         )
     )
@@ -178,8 +181,12 @@ def _difference(
     """How one policy differs from what is expected; None: not at all."""
     declared = expected.policies.get(key)
     outcomes = expected.alternatives.get(key, (declared,))
-    if any(_is_outcome(outcome, observed) for outcome in outcomes):
-        return None
+    found = [outcome for outcome in outcomes if _is_outcome(outcome, observed)]
+    if found:
+        for outcome in found:
+            if outcome is None or observed is None or not renamed(outcome, observed):
+                return None
+        return _only_renamed(found[0], observed)
     for outcome in outcomes:
         if outcome is not None and observed is not None and equivalent(outcome, observed):
             return _different(outcome, observed, is_equivalent=True)
@@ -198,6 +205,26 @@ def _is_outcome(outcome: Policy | None, observed: Policy | None) -> bool:
     if outcome is None or observed is None:
         return outcome is observed
     return accepts(outcome, observed)
+
+
+def _only_renamed(declared: Policy | None, observed: Policy | None) -> Difference | None:
+    """A note that a policy is held for the sake of another resource than the one declared."""
+    if declared is None or observed is None:
+        return None
+    return Difference(
+        code=DRIFT_CODES[declared.key.kind, "different"].code,
+        key=declared.key,
+        change="different",
+        effect="equivalent",
+        expected=_names(declared),
+        observed=_names(observed),
+        sources=_sources(declared, observed),
+    )
+
+
+def _names(policy: Policy) -> str:
+    names = ", ".join(map(str, named(policy)))
+    return f"named after {names or 'no resource'}"
 
 
 def _missing(policy: Policy) -> Difference:
