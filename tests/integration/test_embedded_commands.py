@@ -107,7 +107,11 @@ def test_status_says_that_nothing_runs(tmp_path: Path) -> None:
 
 def test_status_while_the_broker_is_away(tmp_path: Path, held: subprocess.Popen[str]) -> None:
     service = {"name": "sink", "state": "ready", "pid": 1, "restarts": 2, "since": 0.0}
-    document = {"brokers": "127.0.0.1:1", "services": [{**service, "last_exit": "exit code 1"}]}
+    document = {
+        "pid": held.pid,
+        "brokers": "127.0.0.1:1",
+        "services": [{**service, "last_exit": "exit code 1"}],
+    }
     (tmp_path / STATUS).write_text(json.dumps(document))
     result = run(status, tmp_path, "-o", "json")
     assert result.exit_code == 0
@@ -122,6 +126,9 @@ def test_status_while_the_broker_is_away(tmp_path: Path, held: subprocess.Popen[
 def test_status_of_a_stack_that_has_just_begun_is_not_healthy(
     tmp_path: Path, held: subprocess.Popen[str]
 ) -> None:
+    # Of the stack before, which was killed.
+    before = {"pid": os.getpid(), "services": [{"name": "sink", "state": "ready"}]}
+    (tmp_path / STATUS).write_text(json.dumps(before))
     result = run(status, tmp_path, MESHSCOPE_BROKER_PORT="1025")
     assert result.exit_code == 1
     assert result.exception is None or isinstance(result.exception, SystemExit)

@@ -45,9 +45,11 @@ def signal_group(pid: int, number: int) -> None:
 
 
 def created_at(pid: int) -> float:
-    """When the system made a process; 0: it is gone already."""
+    """When the system made a process; 0: it is gone, or ended and nobody has taken notice."""
     try:
-        return float(psutil.Process(pid).create_time())
+        process = psutil.Process(pid)
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        return 0.0 if ended else float(process.create_time())
     except psutil.NoSuchProcess:
         return 0.0
 

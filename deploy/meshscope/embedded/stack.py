@@ -102,7 +102,7 @@ class Standing:
 
     Attributes:
         pid: Its supervisor; None: no stack runs.
-        document: What the status file says, of the stack that runs or of the one before.
+        document: What the status file says, of the stack that runs, else of the one before.
     """
 
     pid: int | None
@@ -122,6 +122,8 @@ def standing(home: Path) -> Standing:
         document = {}
     except (OSError, ValueError) as error:
         raise SettingsError(f"{home / STATUS} cannot be read ({error}); remove it") from error
+    if pid is not None and document.get("pid") != pid:
+        document = {}  # of the stack before; this one has only begun
     return Standing(pid, document)
 
 

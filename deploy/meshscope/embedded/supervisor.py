@@ -80,6 +80,7 @@ class Supervisor:
         Raises:
             NotStarted: One cannot be started at all.
         """
+        self._write()
         keepers = {
             name: asyncio.create_task(self._keep(service), name=name)
             for name, service in self._services.items()
