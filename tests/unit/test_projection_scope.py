@@ -62,11 +62,7 @@ def test_destinations_of_a_virtual_service_are_imported_with_the_ports_that_it_n
     route = virtual_service(
         "web",
         ["web"],
-        {
-            "route": [
-                {"destination": {"host": "db.bank.svc.cluster.local", "port": {"number": 81}}}
-            ]
-        },
+        {"route": [{"destination": {"host": "db.bank.svc.cluster.local", "port": {"number": 81}}}]},
     )
     found = projected(service("web"), db, route, sidecar("default", {"hosts": ["./*"]}))
     assert key.destination("db.bank.svc.cluster.local", 81) in found.policies

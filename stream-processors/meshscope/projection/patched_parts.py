@@ -54,6 +54,7 @@ _BY_PORT: Final = (
 )  # fmt: skip
 """Kinds about inbound connections alone, whose keys begin with the port."""
 
+_BY_PROTOCOL: Final = (Kind.FILTER_ORDER, Kind.AUTHORIZATION, Kind.TELEMETRY)
 _OUTBOUND_ONLY: Final = (Kind.OUTBOUND_LISTENER, Kind.EGRESS)
 
 
@@ -69,6 +70,7 @@ class Touch:
         kind: Their kind.
         directions: Of the connections that they are about; empty: both.
         port: Inbound port, or port of an outbound listener; 0: any.
+        protocol: Of the chains, `http` or `tcp`; empty: any.
         prefix: What their keys begin with.
         table, table_port, host: Route table by name or port, and virtual host.
         added: Policies that exist only because of the patch.
@@ -77,6 +79,7 @@ class Touch:
     kind: Kind
     directions: tuple[str, ...] = ()
     port: int = 0
+    protocol: str = ""
     prefix: tuple[str, ...] = ()
     table: str = ""
     table_port: int = 0
@@ -89,6 +92,7 @@ class Touch:
         return bool(
             self.directions
             or self.port
+            or self.protocol
             or self.prefix
             or self.table
             or self.table_port
@@ -100,6 +104,8 @@ class Touch:
         if policy.kind is not self.kind:
             return False
         if policy.parts[: len(self.prefix)] != self.prefix:
+            return False
+        if self.protocol and policy.kind in _BY_PROTOCOL and policy["protocol"] != self.protocol:
             return False
         return self._in_direction(policy) and self._in_table(policy)
 
@@ -156,7 +162,9 @@ def touches(patch: Json) -> Iterator[Touch]:
         case "ROUTE_CONFIGURATION" | "VIRTUAL_HOST" | "HTTP_ROUTE":
             yield from _routes(patch, match.get("routeConfiguration") or {}, directions)
         case "HTTP_FILTER" | "NETWORK_FILTER":
-            yield from _on_port(match, directions, (Kind.FILTER_ORDER, *_filter_kinds(patch)))
+            protocol = key.PROTOCOL_HTTP if where == "HTTP_FILTER" else ""
+            kinds = (Kind.FILTER_ORDER, *_filter_kinds(patch))
+            yield from _on_port(match, directions, kinds, protocol)
         case "LISTENER_FILTER":
             yield from _on_port(match, directions, _OF_LISTENER_FILTER)
         case "LISTENER" | "FILTER_CHAIN":
@@ -245,7 +253,9 @@ def _filter_kinds(patch: Json) -> Sequence[Kind]:
     return _OF_FILTER.get(name, ())
 
 
-def _on_port(match: Json, directions: tuple[str, ...], kinds: Sequence[Kind]) -> Iterator[Touch]:
+def _on_port(
+    match: Json, directions: tuple[str, ...], kinds: Sequence[Kind], protocol: str = ""
+) -> Iterator[Touch]:
     listener: Json = match.get("listener") or {}
     chain: Json = listener.get("filterChain") or {}
     port = int(chain.get("destinationPort") or listener.get("portNumber") or 0)
@@ -254,4 +264,4 @@ def _on_port(match: Json, directions: tuple[str, ...], kinds: Sequence[Kind]) ->
     for kind in kinds:
         only = _INBOUND if kind in _BY_PORT else _OUTBOUND if kind in _OUTBOUND_ONLY else ""
         if not only or only in directions:
-            yield Touch(kind, directions, port)
+            yield Touch(kind, directions, port, protocol)

@@ -1,0 +1,250 @@
+"""Projections as a whole: unknown ages, patches, notes, sharing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from declared import client, declare, projected, service, to, virtual_service
+
+from meshscope.events.control_plane import ControlPlane
+from meshscope.events.resource import Resource
+from meshscope.policy import key
+from meshscope.policy.http_route import HttpRoute
+from meshscope.policy.key import PolicyKey
+from meshscope.policy.kinds import Kind
+from meshscope.projection.features import features
+from meshscope.projection.mesh_config import mesh_config
+from meshscope.projection.project import project
+from meshscope.projection.result import Projection
+
+WEB = "web.shop.svc.cluster.local"
+HOST = key.http_route("80", f"{WEB}:80")
+
+
+def names(found: Projection, policy: PolicyKey = HOST) -> list[str]:
+    outcomes = found.alternatives.get(policy, (found.policies[policy],))
+    contents = [outcome.content for outcome in outcomes if outcome is not None]
+    assert all(isinstance(content, HttpRoute) for content in contents)
+    return [c.rules[0].name for c in contents if isinstance(c, HttpRoute)]
+
+
+def routed(name: str, age: str | None, host: str = "web") -> Resource:
+    return virtual_service(name, [host], to("web", name=name), age=age)
+
+
+def test_where_age_decides_and_is_unknown_every_outcome_is_said() -> None:
+    found = projected(service("web"), routed("a", None), routed("b", None))
+    assert sorted(names(found)) == ["a", "b"]
+    assert found.policies[HOST] in found.alternatives[HOST]
+
+
+def test_one_that_is_known_to_be_older_than_another_is_never_younger() -> None:
+    found = projected(
+        service("web"),
+        routed("old", "2026-01-01T00:00:00Z"),
+        routed("young", "2026-02-01T00:00:00Z"),
+        routed("unknown", None),
+    )
+    assert sorted(names(found)) == ["old", "unknown"]
+
+
+def test_unknown_ages_do_not_matter_where_nothing_competes() -> None:
+    found = projected(
+        service("web", age=None),
+        service("api", ip="10.0.0.2", age=None),
+        routed("a", None),
+        routed("b", None, host="api"),
+    )
+    assert found.alternatives == {}
+
+
+def test_a_wildcard_competes_with_what_it_covers() -> None:
+    tcp = {"name": "tcp", "port": 90}
+    one, other = (
+        declare(
+            "VirtualService",
+            name,
+            {"hosts": [host], "tcp": [{"route": [{"destination": {"host": name}}]}]},
+            age=None,
+        )
+        for name, host in (("one", "*.shop.svc.cluster.local"), ("other", "db"))
+    )
+    found = projected(service("db", tcp), one, other)
+    assert len(found.alternatives[key.outbound_listener("10.0.0.1", 90)]) == 2
+
+
+def test_services_and_sidecars_compete_too() -> None:
+    entries = [
+        declare(
+            "ServiceEntry",
+            name,
+            {
+                "hosts": ["x.example"],
+                "ports": [{"number": 80, "name": "http", "protocol": protocol}],
+                "resolution": "DNS",
+            },
+            age=None,
+        )
+        for name, protocol in (("one", "HTTP"), ("two", "HTTP2"))
+    ]
+    found = projected(*entries)
+    assert len(found.alternatives[key.destination("x.example", 80)]) == 2
+
+    sidecars = [
+        declare("Sidecar", name, {"egress": [{"hosts": [hosts]}]}, age=None)
+        for name, hosts in (("one", "./*"), ("two", "~/*"))
+    ]
+    found = projected(service("web"), *sidecars)
+    assert None in found.alternatives[HOST]
+
+
+def test_versions_and_settings_that_are_assumed_are_noted() -> None:
+    assert features("1.29.6", {}).notes == ()
+    assert features("1.31-alpha.0", {}).version == (1, 31)
+    assert features("1.34.0", {}).version == (1, 31)
+    assert features("1.20.0", {}).version == (1, 29)
+    for version in ("1.34.0", "", "none"):
+        assert features(version, {}).notes[0].startswith("MSC-5001")
+    assert features("1.31.0", {"A": "true", "B": "maybe"}).switch("A", False)
+    assert not features("1.31.0", {"B": "maybe"}).switch("B", False)
+    assert not features("1.31.0", {"C": "0"}).switch("C", True)
+    plane = ControlPlane(version="1.31.0", assumed=("environment", "version"))
+    assert project(plane, (), client()).notes == (
+        "MSC-5003: environment is not known; Istio's defaults are assumed",
+    )
+
+
+def test_mesh_configuration_that_is_not_known_is_noted() -> None:
+    found = mesh_config({"trustDomian": "x", "outboundTrafficPolicy": {"mode": "NONE"}})
+    assert [note[:8] for note in found.notes] == ["MSC-5002", "MSC-5002"]
+    assert found.outbound_mode == "ALLOW_ANY"
+    assert mesh_config({}).root_namespace == "istio-system"
+
+
+def patched(
+    patch: Mapping[str, Any], *, proxy: Any = None, namespace: str = "shop", **spec: Any
+) -> Projection:
+    envoy_filter = declare(
+        "EnvoyFilter", "patch", {"configPatches": [patch], **spec}, namespace=namespace
+    )
+    services = service("web"), service("api", ip="10.0.0.2")
+    return projected(*services, envoy_filter, proxy=proxy)
+
+
+def doubted(found: Projection) -> set[PolicyKey]:
+    return {k for k in found.policies if any(part.covers(k) for part in found.unverifiable)}
+
+
+OUTBOUND = {"context": "SIDECAR_OUTBOUND"}
+TIMEOUT = {"operation": "MERGE", "value": {"route": {"timeout": "1s"}}}
+
+
+def test_a_patch_of_a_virtual_host_touches_that_host_alone() -> None:
+    match = {**OUTBOUND, "routeConfiguration": {"vhost": {"name": f"{WEB}:80"}}}
+    found = patched({"applyTo": "HTTP_ROUTE", "match": match, "patch": TIMEOUT})
+    assert doubted(found) == {HOST}
+    assert {part.source.name for part in found.unverifiable if part.source} == {"patch"}
+
+
+def test_a_patch_of_a_cluster_touches_that_destination_alone() -> None:
+    match = {**OUTBOUND, "cluster": {"service": WEB}}
+    change = {"operation": "MERGE", "value": {"connect_timeout": "1s"}}
+    found = patched({"applyTo": "CLUSTER", "match": match, "patch": change})
+    assert doubted(found) == {key.destination(WEB, 80)}
+    change = {"operation": "MERGE", "value": {"loadAssignment": {}}}
+    found = patched({"applyTo": "CLUSTER", "match": match, "patch": change})
+    assert doubted(found) == {key.destination(WEB, 80), key.endpoints(WEB, 80)}
+
+
+def test_an_added_filter_touches_the_order_of_filters() -> None:
+    change = {"operation": "INSERT_BEFORE", "value": {"name": "lua"}}
+    found = patched({"applyTo": "HTTP_FILTER", "match": OUTBOUND, "patch": change})
+    assert doubted(found) == {key.filter_order("outbound", "-", "http")}
+    match = {"context": "SIDECAR_INBOUND"}
+    found = patched({"applyTo": "HTTP_FILTER", "match": match, "patch": change})
+    assert {k.kind for k in doubted(found)} == {Kind.FILTER_ORDER}
+    assert key.filter_order("outbound", "-", "http") not in doubted(found)
+
+
+def test_a_removed_filter_touches_what_it_decides() -> None:
+    match = {
+        "context": "SIDECAR_INBOUND",
+        "listener": {
+            "filterChain": {
+                "filter": {
+                    "name": "envoy.filters.network.http_connection_manager",
+                    "subFilter": {"name": "envoy.filters.http.rbac"},
+                }
+            }
+        },
+    }
+    found = patched({"applyTo": "HTTP_FILTER", "match": match, "patch": {"operation": "REMOVE"}})
+    assert {k.kind for k in doubted(found)} == {Kind.FILTER_ORDER, Kind.AUTHORIZATION}
+
+
+def test_a_patch_of_a_listener_touches_its_port() -> None:
+    match = {**OUTBOUND, "listener": {"portNumber": 80}}
+    found = patched({"applyTo": "LISTENER", "match": match, "patch": {"operation": "REMOVE"}})
+    assert key.outbound_listener("0.0.0.0", 80) in doubted(found)  # noqa: S104
+    assert key.outbound_listener("0.0.0.0", 15001) not in doubted(found)  # noqa: S104
+    assert not any(k.kind is Kind.PEER_AUTHENTICATION for k in doubted(found))
+
+
+def test_what_a_patch_adds_is_in_doubt_as_well() -> None:
+    value = {"name": "mine", "domains": ["mine.example"]}
+    match = {**OUTBOUND, "routeConfiguration": {"name": "80"}}
+    change = {"operation": "ADD", "value": value}
+    found = patched({"applyTo": "VIRTUAL_HOST", "match": match, "patch": change})
+    added = key.http_route("80", "mine")
+    assert any(part.covers(added) for part in found.unverifiable)
+
+
+@pytest.mark.parametrize(
+    ("spec", "namespace", "match"),
+    [
+        ({"workloadSelector": {"labels": {"app": "other"}}}, "shop", OUTBOUND),
+        ({"targetRefs": [{"kind": "Gateway", "name": "g"}]}, "shop", OUTBOUND),
+        ({}, "bank", OUTBOUND),
+        ({}, "shop", {"context": "GATEWAY"}),
+        ({}, "shop", {**OUTBOUND, "proxy": {"proxyVersion": r"^1\.2.*"}}),
+        ({}, "shop", {**OUTBOUND, "proxy": {"metadata": {"A": "b"}}}),
+    ],
+)
+def test_a_patch_that_is_not_in_force_touches_nothing(
+    spec: Mapping[str, Any], namespace: str, match: Mapping[str, Any]
+) -> None:
+    patch = {"applyTo": "HTTP_ROUTE", "match": match, "patch": TIMEOUT}
+    assert patched(patch, namespace=namespace, **spec).unverifiable == ()
+
+
+def test_a_patch_of_the_root_namespace_is_in_force_everywhere() -> None:
+    patch = {"applyTo": "HTTP_ROUTE", "match": OUTBOUND, "patch": TIMEOUT}
+    assert HOST in doubted(patched(patch, namespace="istio-system"))
+
+
+def test_a_wasm_plugin_touches_the_order_of_filters() -> None:
+    plugin = declare("WasmPlugin", "plugin", {"url": "oci://x.example/y"})
+    found = projected(service("web"), plugin)
+    assert {k.kind for k in doubted(found)} == {Kind.FILTER_ORDER}
+    assert any(part.kind is Kind.EXTENSION for part in found.unverifiable)
+
+
+def test_proxies_of_one_mesh_share_policies_and_different_ones_do_not_mix() -> None:
+    plane = ControlPlane(version="1.31.0")
+    resources = (
+        service("web"),
+        virtual_service(
+            "web",
+            ["web"],
+            to("web", name="a", match=[{"sourceLabels": {"app": "a"}}]),
+            to("web", name="rest"),
+        ),
+    )
+    one, two, other = (
+        project(plane, resources, client(labels={"app": app}, addresses=(ip,)))
+        for app, ip in (("b", "10.9.0.1"), ("b", "10.9.0.2"), ("a", "10.9.0.3"))
+    )
+    assert one.policies[HOST] is two.policies[HOST]
+    assert names(one) == ["rest"]
+    assert names(other) == ["a"]
+    assert names(project(plane, resources[:1], client())) == ["default"]
