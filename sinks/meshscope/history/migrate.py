@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
 from meshscope.history.errors import HistoryError, StoreAway, meaning
 
@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations
 ENGINE = MergeTree
 ORDER BY number
 """
+UNKNOWN_TABLE: Final = 60
+UNKNOWN_DATABASE: Final = 81
 _FILE = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
 
@@ -130,12 +132,15 @@ def migrate(client: Client, database: str) -> tuple[Migration, ...]:
 
 
 def _migrate(client: Client, database: str) -> tuple[Migration, ...]:
-    client.command(f"CREATE DATABASE IF NOT EXISTS {_quoted(database)}")
+    quoted = _quoted(database)
     client.database = database
-    client.command(LEDGER)
-    rows = client.query("SELECT number, name, digest FROM schema_migrations").result_rows
-    applied = tuple(Applied(*row) for row in rows)
-    todo = pending(migrations(), applied)
+    applied = _applied(client)
+    if applied is None:
+        client.database = ""
+        client.command(f"CREATE DATABASE IF NOT EXISTS {quoted}")
+        client.database = database
+        client.command(LEDGER)
+    todo = pending(migrations(), applied or ())
     for migration in todo:
         for statement in migration.statements:
             client.command(_repeatable(statement))
@@ -145,6 +150,21 @@ def _migrate(client: Client, database: str) -> tuple[Migration, ...]:
             column_names=["number", "name", "digest"],
         )
     return todo
+
+
+def _applied(client: Client) -> tuple[Applied, ...] | None:
+    """The ledger; None: there is none yet.
+
+    It is read before anything is created, so that a sink whose schema is up to date needs no right
+    to change it.
+    """
+    try:
+        rows = client.query("SELECT number, name, digest FROM schema_migrations").result_rows
+    except DatabaseError as error:
+        if error.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
+            return None
+        raise
+    return tuple(Applied(*row) for row in rows)
 
 
 def _repeatable(statement: str) -> str:
