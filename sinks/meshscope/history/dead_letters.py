@@ -111,10 +111,15 @@ class DeadLetters:
 
 
 def producer_config(brokers: str) -> dict[str, Any]:
-    """Settings of the producer of dead letters."""
+    """Settings of the producer of dead letters.
+
+    Not idempotent: a dead letter may come twice, but a producer id that outlives a broker in memory
+    can be given to another producer, whose records would then be taken for repetitions.
+    """
     return {
         "bootstrap.servers": brokers,
-        "enable.idempotence": True,
+        "acks": "all",
+        "allow.auto.create.topics": False,
         "delivery.timeout.ms": 120_000,
         "message.max.bytes": MOST_MESSAGE_BYTES,
     }
