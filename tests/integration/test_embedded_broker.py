@@ -9,10 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 from embedded import Broker, eventually
 
 from meshscope.embedded.broker import create_topics
+from meshscope.embedded.lag import Lag, lags
 from meshscope.events.topics import RESOURCES, TOPICS, Topic
 from meshscope.transport.log_epoch import LogEpochReader
 
@@ -76,6 +78,20 @@ def test_topics_that_a_client_made_are_made_anew(broker: str) -> None:
     create_topics(admin, topics)
     there = admin.list_topics(timeout=5).topics
     assert [len(there[topic.name].partitions) for topic in topics] == [3, 3]
+
+
+def test_lag_is_what_a_group_has_not_committed(broker: str) -> None:
+    topic = "lag-test"
+    admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    producer = Producer({"bootstrap.servers": broker, "linger.ms": 50})
+    for number in range(1200):  # in batches: asked for its latest offset, the broker is wrong
+        producer.produce(topic, str(number).encode())
+    assert producer.flush(10) == 0
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "reader"})
+    consumer.commit(offsets=[TopicPartition(topic, 0, 1000)], asynchronous=False)
+    consumer.close()
+    assert lags(broker, ["reader", "nobody"]) == (Lag("reader", topic, 200),)
 
 
 def test_sigterm_ends_it_in_order(own_broker: Broker) -> None:

@@ -200,6 +200,13 @@ class TestClickHouse:
         assert headers["X-ClickHouse-Exception-Code"] == "115"
         assert b"max_threats" in text
 
+    def test_a_database_that_is_not_there_is_named(self, address: str) -> None:
+        awkward = "no`where'"
+        status, headers, text = http(address, {"query": "SELECT 1", "database": awkward})
+        assert status == 404
+        assert headers["X-ClickHouse-Exception-Code"] == "81"
+        assert b"no" in text
+
     def test_a_statement_that_takes_too_long_is_ended(self, client: Client) -> None:
         with pytest.raises(DatabaseError) as raised:
             client.command(
