@@ -111,7 +111,10 @@ _ELEMENTS: Final[dict[type, _Element]] = {
         words.accepted_chain,
         says=lambda chain: "accepted",
     ),
-    CustomRules: _Element(lambda custom: custom.provider, lambda custom: str(custom.provider)),
+    CustomRules: _Element(
+        lambda custom: custom.provider,
+        lambda custom: custom.provider or "external authorizer",
+    ),
     Endpoint: _Element(
         lambda endpoint: (endpoint.address, endpoint.port),
         lambda endpoint: f"{endpoint.address}:{endpoint.port}",

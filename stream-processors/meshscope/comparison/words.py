@@ -301,7 +301,8 @@ def rule_conditions(rule: Rule) -> str:
 
 def _custom_rules(custom: CustomRules) -> str:
     asks = _render(custom.authorizer) if custom.authorizer else "an unknown provider: deny"
-    return f"{custom.provider} ({asks}): {_render(custom.rules)}"
+    provider = custom.provider or "external authorizer"
+    return f"{provider} ({asks}): {_render(custom.rules)}"
 
 
 def _authorizer(authorizer: ExternalAuthorizer) -> str:
