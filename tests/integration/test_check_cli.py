@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,6 @@ from shared_data import shared
 
 pytestmark = pytest.mark.integration
 
-needs_projection = pytest.mark.skipif(
-    find_spec("meshscope.projection.project") is None, reason="`project` is not built yet"
-)
 BASE = "00-base"
 PROXIES = ("cart-1.shop", "frontend-1.shop", "payments-1.payments")
 
@@ -183,7 +179,6 @@ def test_an_unreadable_dump(resources: Path, tmp_path: Path, data: bytes) -> Non
 # Dumps
 
 
-@needs_projection
 def test_the_recorded_mesh_has_no_drift(demo: Path) -> None:
     environment = [part for switch in switches() for part in ("--istiod-env", switch)]
     code, report = check_json("--resources", *declared(BASE), "--config-dump", demo, *environment)
@@ -195,7 +190,6 @@ def test_the_recorded_mesh_has_no_drift(demo: Path) -> None:
         assert proxy["inference_coverage"] > 0.99
 
 
-@needs_projection
 def test_a_stale_proxy_drifts_and_the_policy_is_named(demo: Path) -> None:
     arguments = ("--resources", *declared("01-authz-tightened"), "--config-dump", demo)
     code, report = check_json(*arguments, "--istiod-env", *switches())
@@ -213,7 +207,6 @@ def test_a_stale_proxy_drifts_and_the_policy_is_named(demo: Path) -> None:
         assert part in table.stdout
 
 
-@needs_projection
 def test_a_dump_without_its_routes_is_not_clean(demo: Path, tmp_path: Path) -> None:
     dump = json.loads((demo / "cart-1.shop.json").read_text())
     dump["configs"] = [c for c in dump["configs"] if "RoutesConfigDump" not in c["@type"]]
@@ -228,7 +221,6 @@ def test_a_dump_without_its_routes_is_not_clean(demo: Path, tmp_path: Path) -> N
     assert check(*arguments).returncode == 3
 
 
-@needs_projection
 def test_a_captured_mesh_has_no_drift() -> None:
     path = shared("captures", "bookshop", "states", "000-base", "resources.yaml")
     mesh = json.loads(shared("captures", "bookshop", "mesh.json").read_text())
