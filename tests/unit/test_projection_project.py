@@ -248,3 +248,16 @@ def test_proxies_of_one_mesh_share_policies_and_different_ones_do_not_mix() -> N
     assert names(one) == ["rest"]
     assert names(other) == ["a"]
     assert names(project(plane, resources[:1], client())) == ["default"]
+
+
+def test_what_is_not_modelled_is_never_in_sync() -> None:
+    mongo = service("db", {"name": "mongo", "port": 27017})
+    assert doubted(projected(mongo)) == {key.filter_order("outbound", "-", "tcp")}
+    parent = {"group": "", "kind": "Service", "name": "db"}
+    tls = declare("TLSRoute", "tls", {"parentRefs": [parent]})
+    assert {k.kind for k in doubted(projected(service("db"), tls))} == {Kind.OUTBOUND_LISTENER}
+    beta = declare("TCPRoute", "tcp", {"parentRefs": [parent]})
+    assert doubted(projected(service("db"), beta)) == set()
+    dynamic = projected(service("web"), outboundTrafficPolicy={"mode": "ALLOW_ANY_DYNAMIC_DNS"})
+    assert key.egress("80") in doubted(dynamic)
+    assert HOST not in doubted(dynamic)

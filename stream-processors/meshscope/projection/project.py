@@ -17,6 +17,7 @@ from meshscope.projection.outbound import outbound
 from meshscope.projection.patches import patches
 from meshscope.projection.result import Projection
 from meshscope.projection.sidecar_scope import applicable_sidecar
+from meshscope.projection.unmodelled import unmodelled
 from meshscope.projection.workload import workload
 from meshscope.projection.worlds import distinct
 
@@ -24,6 +25,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "listeners, routes and egress": outbound,
     "destinations and endpoints": destinations,
     "inbound connections, HTTP settings and telemetry": connections,
+    "what is not modelled": unmodelled,
 }
 """What a projection is made of; no two parts say something of the same policy."""
 

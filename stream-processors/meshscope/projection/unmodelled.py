@@ -1,0 +1,70 @@
+"""What of the outbound configuration is not modelled, so that nothing can be said of it.
+
+Source: https://gateway-api.sigs.k8s.io/reference/spec/#tlsroute,
+https://istio.io/latest/docs/reference/commands/pilot-discovery/#envvars and
+https://istio.io/latest/docs/reference/config/networking/sidecar/#OutboundTrafficPolicy-Mode.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from meshscope.policy import key
+from meshscope.policy.kinds import Kind
+from meshscope.projection.context import Context, Contribution
+from meshscope.projection.result import Unverifiable
+
+_FILTERS: Final[Mapping[str, tuple[str, bool]]] = {
+    "mongo": ("PILOT_ENABLE_MONGO_FILTER", True),
+    "mysql": ("PILOT_ENABLE_MYSQL_FILTER", False),
+    "redis": ("PILOT_ENABLE_REDIS_FILTER", False),
+}
+"""Protocols with filters of their own, the switch of each and its default."""
+
+_MODES: Final = (None, "ALLOW_ANY", "REGISTRY_ONLY")
+_ALPHA: Final = "PILOT_ENABLE_ALPHA_GATEWAY_API"
+
+
+def unmodelled(context: Context) -> Contribution:
+    """Parts of the proxy's outbound policies that are not modelled."""
+    found = (*_routes(context), *_filters(context), *_modes(context))
+    return Contribution(unverifiable=tuple(dict.fromkeys(found)))
+
+
+def _routes(context: Context) -> Iterator[Unverifiable]:
+    """Routes of the Gateway API for what is not HTTP; Istio serves TCPRoutes only as alpha."""
+    kinds = ["TLSRoute"]
+    if context.mesh.features.switch(_ALPHA, False):
+        kinds.append("TCPRoute")
+    for route in context.mesh.declared.of(*kinds):
+        parents = route.spec.get("parentRefs") or ()
+        if any(parent.get("kind") in ("Service", "ServiceEntry") for parent in parents):
+            reason = f"{route.ref} is attached to a service; such routes are not modelled"
+            yield Unverifiable(reason, Kind.OUTBOUND_LISTENER, source=route.ref)
+
+
+def _filters(context: Context) -> Iterator[Unverifiable]:
+    order = key.filter_order("outbound", key.TRANSPORT_NONE, key.PROTOCOL_TCP)
+    for service in context.scope.services:
+        for port in service.ports:
+            switch = _FILTERS.get(port.protocol)
+            if switch is not None and context.mesh.features.switch(*switch):
+                reason = (
+                    f"port {port.number} of {service.host} has a filter for {port.protocol}, "
+                    "which is not modelled"
+                )
+                yield Unverifiable(reason, Kind.FILTER_ORDER, key=order, source=service.ref)
+                yield Unverifiable(
+                    reason, Kind.EXTENSION, key_prefix=(str(order),), source=service.ref
+                )
+
+
+def _modes(context: Context) -> Iterator[Unverifiable]:
+    """Ways to treat unknown hosts other than those that are modelled."""
+    own = context.scope.spec.get("outboundTrafficPolicy")
+    given = context.mesh.config.given.get("outboundTrafficPolicy")
+    mode = (given if own is None else own or {}) or {}
+    if mode.get("mode") not in _MODES:
+        reason = f"the outbound traffic policy {mode['mode']} is not modelled"
+        source = context.scope.sidecar.ref if own is not None and context.scope.sidecar else None
+        for kind in (Kind.EGRESS, Kind.OUTBOUND_LISTENER, Kind.DESTINATION, Kind.EXTENSION):
+            yield Unverifiable(reason, kind, source=source)
