@@ -8,7 +8,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshscope.policy.http_route import HttpRule
 from meshscope.policy.source import ResourceRef
@@ -73,7 +73,20 @@ def virtual_hosts(listener: EgressListener, inputs: TableInputs) -> tuple[Virtua
     known = {s.host for g in groups for s in g.services}
     named = {f"{s.host}:{g.port}" for g in groups for s in g.services}
     ledger = DomainLedger(frozenset(known | named))
-    return tuple(host for group in groups for host in _built(group, ledger, inputs))
+    built = [(group, host) for group in groups for host in _built(group, ledger, inputs)]
+    if inputs.port:
+        return tuple(host for _, host in built)
+    return tuple(
+        host for group, each in built if (host := _of_all_ports(each, group.port)) is not None
+    )
+
+
+def _of_all_ports(host: VirtualHost, port: int) -> VirtualHost | None:
+    """A virtual host of a table for every port: only on port 80 names stand without a port."""
+    if port == _UNKNOWN_HOSTS_PORT:
+        return host
+    domains = tuple(domain for domain in host.domains if ":" in domain)
+    return replace(host, domains=domains) if domains else None
 
 
 def sniffed(hosts: Sequence[VirtualHost], table: str) -> tuple[VirtualHost, ...]:
