@@ -21,6 +21,7 @@ class Topic:
         retention_ms: Older records are deleted; None: never.
         partitions: Number of partitions. Topics that are read together per proxy have the same.
         kept: Its facts go into the history.
+        max_message_bytes: Largest record; None: as the broker has it (Kafka: about a megabyte).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Topic:
     retention_ms: int | None = None
     partitions: int = 4
     kept: bool = True
+    max_message_bytes: int | None = None
 
     @property
     def config(self) -> dict[str, str]:
@@ -43,6 +45,8 @@ class Topic:
         settings = {"cleanup.policy": ",".join(policies), "compression.type": "producer"}
         if self.retention_ms is not None:
             settings["retention.ms"] = str(self.retention_ms)
+        if self.max_message_bytes is not None:
+            settings["max.message.bytes"] = str(self.max_message_bytes)
         return settings
 
 
@@ -125,6 +129,8 @@ DEAD_LETTER = Topic(
     retention_ms=30 * DAY_MS,
     partitions=1,
     kept=False,
+    # The record with some more headers, so a little more than the largest record there can be.
+    max_message_bytes=2 * 1024 * 1024,
 )
 
 TOPICS: tuple[Topic, ...] = (

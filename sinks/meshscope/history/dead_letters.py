@@ -19,9 +19,6 @@ Reason = Literal["poison", "rejected"]
 
 STAGES: Final[dict[Reason, str]] = {"poison": "history.decode", "rejected": "history.insert"}
 
-MOST_MESSAGE_BYTES: Final = 2 * 1024 * 1024
-"""A dead letter is its record with some more headers, so it may exceed Kafka's usual megabyte."""
-
 
 @dataclass(slots=True)
 class DeadLetters:
@@ -121,5 +118,5 @@ def producer_config(brokers: str) -> dict[str, Any]:
         "acks": "all",
         "allow.auto.create.topics": False,
         "delivery.timeout.ms": 120_000,
-        "message.max.bytes": MOST_MESSAGE_BYTES,
+        "message.max.bytes": DEAD_LETTER.max_message_bytes,
     }
