@@ -12,7 +12,7 @@ in its group:
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -55,6 +55,7 @@ KEPT: Final = {topic.name: topic for topic in TOPICS if topic.kept}
 
 MOST_PER_READ: Final = 500
 DEAD_LETTER_SECONDS: Final = 5.0
+WATCH_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -81,6 +82,7 @@ class Sink:
     _waiting: deque[Chunk] = field(default_factory=deque)
     _offsets: dict[Partition, int] = field(default_factory=dict)
     _paused: bool = False
+    _watch_at: float = 0.0
     _store_backoff: Backoff = field(default_factory=Backoff)
     _broker_backoff: Backoff = field(default_factory=Backoff)
 
@@ -118,6 +120,9 @@ class Sink:
             self._seal()
         if self._offsets and self._store_backoff.is_over(now) and self._write():
             self._commit()
+        if not self._waiting and now >= self._watch_at and self._broker_backoff.is_over(now):
+            self._watch_at = now + WATCH_SECONDS
+            self._same_logs(self._epochs)
 
     # Placing
 
@@ -240,16 +245,8 @@ class Sink:
         now = self.monotonic()
         if not self._broker_backoff.is_over(now):
             return
-        for topic in sorted({topic for topic, _ in self._offsets}):
-            epoch = self.log_epoch(topic)
-            if epoch is None:
-                self._broker_backoff.failed(now)
-                return
-            if epoch != self._epochs[topic]:
-                log.warning("%s was made anew: reading it from its beginning", topic)
-                self._forget()
-                self._pause()
-                return
+        if not self._same_logs({topic for topic, _ in self._offsets}):
+            return
         reach("before_commit")
         offsets = [TopicPartition(*place, offset) for place, offset in self._offsets.items()]
         try:
@@ -264,6 +261,27 @@ class Sink:
         self._broker_backoff.succeeded()
         self._offsets = {}
         reach("after_commit")
+
+    def _same_logs(self, topics: Collection[str]) -> bool:
+        """Whether these topics still stand on the logs on which they were placed.
+
+        Asked also while nothing comes: a consumer may wait for ever at an offset of the old log
+        that the new one has not reached. What was read before is written first, since nobody can
+        read it again, and then the new log is read from its beginning.
+        """
+        for topic in sorted(topics):
+            epoch = self.log_epoch(topic)
+            if epoch is None:
+                self._broker_backoff.failed(self.monotonic())
+                return False
+            if epoch != self._epochs[topic]:
+                log.warning("%s was made anew: reading it from its beginning", topic)
+                self._seal()
+                if self._write():
+                    self._forget()
+                    self._pause()
+                return False
+        return True
 
     # Leaving
 
