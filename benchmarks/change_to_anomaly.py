@@ -1,9 +1,9 @@
 """How long it takes from a changed resource to an anomaly on its topic.
 
 Starts the embedded stack in a directory of its own, with a convergence window of 0 s, and declares
-two states in turn while the proxies stay as they are: each change opens an anomaly about cart-1 and
-cart-2, or resolves it. Measured: from the moment the changed files lie in the watched directory to
-the record on `meshscope.anomalies` that says so.
+two states in turn while the proxies stay as they are: each change opens the anomaly about the
+cart's access rules, or resolves it. Measured: from the moment the changed files lie in the watched
+directory to the record on `meshscope.anomalies` that says so.
 
 Left out: the convergence window, which is added in practice; the way from an API server to a
 directory; a mesh that is larger than seven proxies; a broker that writes to disk.
@@ -28,7 +28,6 @@ from meshscope.events.topics import ANOMALIES
 from meshscope.sandbox.client import SandboxClient
 
 STATES = ("01-authz-tightened", "00-base")
-PROXIES = {"cart-1.shop", "cart-2.shop"}
 START_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
 
@@ -91,20 +90,16 @@ def wait_until_in_sync(environ: dict[str, str]) -> None:
 
 
 def wait_for(consumer: Consumer, status: str) -> None:
-    """Wait until both proxies' anomalies have the status."""
-    waiting = set(PROXIES)
+    """Wait until an anomaly about the changed policy has the status."""
     until = time.monotonic() + ANSWER_SECONDS
-    while waiting:
-        if time.monotonic() > until:
-            raise SystemExit(f"no {status} for {', '.join(sorted(waiting))}")
+    while time.monotonic() < until:
         message = consumer.poll(0.05)
         if message is None or message.error() is not None:
             continue
         anomaly: Anomaly = decode(message.value() or b"", Anomaly)
         if anomaly.status == status:
-            waiting -= set(anomaly.proxies)
-        elif anomaly.status == "updated" and status == "resolved":
-            waiting &= set(anomaly.proxies)
+            return
+    raise SystemExit(f"no anomaly was {status} within {ANSWER_SECONDS:.0f} s")
 
 
 if __name__ == "__main__":

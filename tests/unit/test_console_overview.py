@@ -68,7 +68,7 @@ def test_a_connection_of_which_nothing_is_known_is_not_called_cut_off() -> None:
 
 
 def test_a_proxy_that_was_never_verified_has_no_figures() -> None:
-    line = overview([proxy("a", "unknown", coverage=0.0)], [], []).proxies[0]
+    line = overview([proxy("a", "unknown", coverage=0.0, verified_at=None)], [], []).proxies[0]
     assert (line.coverage, line.verified_at) == ("", "")
 
 

@@ -67,7 +67,7 @@ def test_unknown_names_are_refused_with_the_known_ones(index: MeshIndex) -> None
     ("content", "complaint"),
     [
         ("{", "truncated"),
-        ('{"trust_domain": "x", "states": []}', "proxies"),
+        ('{"trust_domain": "x", "states": []}', "recorded_with"),
         (None, "No such file"),
     ],
 )
