@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,18 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from history_mesh import KINDS, Gate, History, Writer, drift, sink_process, wait_for_rows
-from stream_mesh import MeshBroker, until
+from stream_mesh import MeshBroker, free_port, until
 
 from meshscope.events import facts
 from meshscope.events.codec import encode
 from meshscope.events.topics import DEAD_LETTER, DRIFT, POLICIES, RESOURCES, SNAPSHOTS, Topic
+from meshscope.history import sink as sink_module
 from meshscope.history.batch import BatchLimits
 from meshscope.history.dead_letters import DeadLetters, producer_config
 from meshscope.history.settings import HistorySettings
 from meshscope.history.sink import KEPT, Sink, consumer_config
 from meshscope.history.store import Store
+from meshscope.transport.log_epoch import LogEpochReader
 
 pytestmark = pytest.mark.integration
 
@@ -55,6 +57,25 @@ def lag(broker: MeshBroker, topic: Topic) -> int:
     committed = broker.committed(topic, GROUP)
     return sum(
         1 for each in broker.records(topic) if each.offset >= max(committed[each.partition], 0)
+    )
+
+
+def sink_here(
+    broker: MeshBroker,
+    history: History,
+    *,
+    log_epoch: Callable[[str], str | None] | None = None,
+    dead_letter_brokers: str = "",
+) -> Sink:
+    """A sink in this process."""
+    settings = HistorySettings(brokers=broker.address, session_seconds=1)
+    letters = Producer(producer_config(dead_letter_brokers or broker.address) | {"log_level": 0})
+    return Sink(
+        consumer=Consumer(consumer_config(settings)),
+        dead_letters=DeadLetters(letters, 10, lambda: 0),
+        store=Store(history.client, history.database),
+        log_epoch=log_epoch or LogEpochReader(broker.address, "test").current,
+        limits=BatchLimits(seconds=0.1),
     )
 
 
@@ -203,16 +224,8 @@ def test_a_new_log_is_noticed_while_nothing_comes(
 ) -> None:
     """Without a rebalance, and although the consumer waits at an offset of the old log."""
     epoch = "old"
-    settings = HistorySettings(brokers=mesh_broker.address, session_seconds=1)
-    consumer = Consumer(consumer_config(settings))
-    sink = Sink(
-        consumer=consumer,
-        dead_letters=DeadLetters(Producer(producer_config(mesh_broker.address)), 10, lambda: 0),
-        store=Store(history.migrate().client, history.database),
-        log_epoch=lambda _: epoch,
-        limits=BatchLimits(seconds=0.1),
-        monotonic=lambda: time.monotonic() * 5,
-    )
+    sink = sink_here(mesh_broker, history.migrate(), log_epoch=lambda _: epoch)
+    sink.monotonic = lambda: time.monotonic() * 5
     Writer(mesh_broker).facts(KINDS)
     wanted = KINDS
 
@@ -224,13 +237,34 @@ def test_a_new_log_is_noticed_while_nothing_comes(
 
     deadline = time.monotonic() + PATIENCE
     sink.run(run)
-    consumer.close()
+    sink.consumer.close()
     assert history.total() == 2 * KINDS
     assert history.total(final=True) == KINDS
     assert history.rows("SELECT log_epoch, kafka_offset FROM syncs ORDER BY log_epoch DESC") == [
         {"log_epoch": "old", "kafka_offset": 1},
         {"log_epoch": "new", "kafka_offset": 1},
     ]
+
+
+def test_what_may_be_of_another_log_is_not_written(
+    mesh_broker: MeshBroker, history: History
+) -> None:
+    """The topics are made anew after they were placed and before what was read is written."""
+    asked = 0
+
+    def log_epoch(_: str) -> str:
+        nonlocal asked
+        asked += 1
+        return "old" if asked <= len(KEPT) else "new"
+
+    writer = Writer(mesh_broker)
+    writer.facts(KINDS * 5)
+    sink = sink_here(mesh_broker, history.migrate(), log_epoch=log_epoch)
+    deadline = time.monotonic() + PATIENCE
+    sink.run(lambda: history.total() >= writer.sent or time.monotonic() > deadline)
+    sink.consumer.close()
+    assert history.total() == history.total(final=True) == writer.sent
+    assert history.rows("SELECT DISTINCT log_epoch FROM drift") == [{"log_epoch": "new"}]
 
 
 def test_a_sink_that_starts_before_its_topics_finds_them(
@@ -317,6 +351,35 @@ def test_rows_that_clickhouse_does_not_take_are_found_out(
     assert [each.value for each in letters] == wrong
     assert {each.headers["ms-stage"] for each in letters} == {b"history.insert"}
     assert all(b"revision" in each.headers["ms-error"] for each in letters)
+
+
+def test_no_row_goes_in_before_the_dead_letter_of_the_one_before_it(
+    mesh_broker: MeshBroker, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else, after a crash, the refused row would lie below the highest offset and never be seen."""
+    monkeypatch.setattr(sink_module, "DEAD_LETTER_SECONDS", 0.1)
+    wrong = encode(drift(2, revision=-1))
+    for value in (encode(drift(1)), wrong, encode(drift(3))):
+        mesh_broker.send(DRIFT, b"one", value)
+    mesh_broker.flush()
+    history.migrate()
+    nobody = f"127.0.0.1:{free_port()}"
+    for brokers, rows, letters in ((nobody, 1, []), (mesh_broker.address, 2, [wrong])):
+        sink = sink_here(mesh_broker, history, dead_letter_brokers=brokers)
+        end = time.monotonic() + PATIENCE
+        after_letter = 0
+
+        def stopped(sink: Sink = sink, end: float = end) -> bool:
+            nonlocal after_letter
+            after_letter += bool(sink.dead_letters.sent)
+            return after_letter > 5 or time.monotonic() > end
+
+        sink.run(stopped)
+        sink.consumer.close()
+        assert sink.dead_letters.sent == 1
+        assert history.total() == history.total(final=True) == rows
+        assert [each.value for each in mesh_broker.records(DEAD_LETTER)] == letters
+    assert lag(mesh_broker, DRIFT) == 0
 
 
 @pytest.mark.parametrize("mode", ["refuse", "unavailable", "hang"])

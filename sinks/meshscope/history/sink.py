@@ -194,14 +194,29 @@ class Sink:
     # Writing
 
     def _seal(self) -> None:
-        """Put the batch in line; the next one begins."""
+        """Put the batch in line if it is sure which logs it was read from; the next one begins.
+
+        A log never gets its id again. A topic that has the id with which it was placed has had it
+        all the time since, so what was read meanwhile stands on that log.
+        """
+        if not self._broker_backoff.is_over(self.monotonic()):
+            return
+        if not self._same_logs({topic for topic, _ in self._batch.next_offsets}):
+            return
         self._waiting.extend(self._batch.chunks())
         self._offsets |= self._batch.next_offsets
         self._batch = Batch()
 
     def _write(self) -> bool:
-        """Write what waits; False: ClickHouse is away, and what is left goes on waiting."""
+        """Write what waits; False: ClickHouse or the broker is away, and what is left waits on.
+
+        No row is written before the dead letters of the rows before it are safe: it would raise the
+        highest offset, below which a refused row counts as written.
+        """
         while self._waiting:
+            if not self._letters_are_safe():
+                self._pause()
+                return False
             chunk = self._waiting[0]
             reach("before_insert")
             try:
@@ -220,7 +235,7 @@ class Sink:
                     self.dead_letters.good(kept.place, "rejected")
                 reach("between_inserts")
         if self._paused:
-            log.info("ClickHouse is there again")
+            log.info("writing goes on")
             self._resume()
         self._store_backoff.succeeded()
         reach("after_insert")
@@ -238,8 +253,7 @@ class Sink:
 
     def _commit(self) -> None:
         """Commit what is written, if it still belongs to the log on which the topics stand."""
-        if not self.dead_letters.settled(DEAD_LETTER_SECONDS):
-            log.warning("the broker has not taken all dead letters yet, so nothing is committed")
+        if not self._letters_are_safe():
             return
         reach("after_dead_letter")
         now = self.monotonic()
@@ -262,12 +276,18 @@ class Sink:
         self._offsets = {}
         reach("after_commit")
 
+    def _letters_are_safe(self) -> bool:
+        if self.dead_letters.settled(DEAD_LETTER_SECONDS):
+            return True
+        log.warning("the broker has not taken all dead letters yet, so nothing goes past them")
+        return False
+
     def _same_logs(self, topics: Collection[str]) -> bool:
         """Whether these topics still stand on the logs on which they were placed.
 
-        Asked also while nothing comes: a consumer may wait for ever at an offset of the old log
-        that the new one has not reached. What was read before is written first, since nobody can
-        read it again, and then the new log is read from its beginning.
+        If not, what was read of them may be of either log. It is dropped, and the new log is read
+        from its beginning. Asked also while nothing comes: a consumer may wait for ever at an
+        offset of the old log that the new one has not reached.
         """
         for topic in sorted(topics):
             epoch = self.log_epoch(topic)
@@ -276,10 +296,8 @@ class Sink:
                 return False
             if epoch != self._epochs[topic]:
                 log.warning("%s was made anew: reading it from its beginning", topic)
-                self._seal()
-                if self._write():
-                    self._forget()
-                    self._pause()
+                self._forget()
+                self._pause()
                 return False
         return True
 
@@ -294,20 +312,22 @@ class Sink:
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """The group has gone on without us, and others may read these records again.
 
-        Unless the log is gone: then nobody can, and what was read of it is written.
+        Unless the log is gone: then nobody can, and what surely stood on it is written.
         """
         log.warning("%s partitions are lost", len(partitions))
-        if any(self.log_epoch(topic) != epoch for topic, epoch in self._epochs.items()):
-            self._seal()
+        if self._waiting and any(
+            self.log_epoch(topic) != epoch for topic, epoch in self._epochs.items()
+        ):
             self._write()
         self._forget()
         self._partitions = []
 
     def _settle(self) -> None:
         """One try to write and commit all that was read; what cannot be is read again by others."""
-        self._seal()
-        if self._offsets and self._write():
-            self._commit()
+        if not self._waiting or self._write():
+            self._seal()
+            if self._offsets and self._write():
+                self._commit()
 
     def _forget(self) -> None:
         """Drop what is neither written nor committed, and find out again where to go on."""
