@@ -214,7 +214,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
         for number in range(100, 110):
             mesh_broker.send(DRIFT, b"key", encode(drift(number)))
         mesh_broker.flush()
-        wait_for_rows(history, 110, PATIENCE, sink)
+        until(lambda: sink.supervise() and history.total() >= 110, PATIENCE, sink.tail)
     assert history.total() == history.total(final=True) == 110
     assert history.one("SELECT uniqExact(log_epoch) FROM drift") == 2
 
