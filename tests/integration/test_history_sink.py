@@ -1,6 +1,7 @@
 """The sink with a real broker and the real ClickHouse engine: nothing is lost, nothing doubled."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -455,6 +456,31 @@ def test_a_slow_store_costs_no_memory_and_no_rebalance(
         assert sink.said("assigned") == 1
     assert most < 300 * 2**20
     assert history.total() == history.total(final=True) == writer.sent
+
+
+def test_large_records_cost_little_memory(
+    mesh_broker: MeshBroker, history: History, tmp_path: Path
+) -> None:
+    count = 300
+    for number in range(count):
+        content = b'{"x":"' + os.urandom(435_000).hex().encode() + b'"}'
+        body = facts.PolicyBody(f"d{number}", "authorization", 1, content)
+        mesh_broker.send(POLICIES, body.digest.encode(), encode(body))
+        if number % 20 == 0:
+            mesh_broker.flush()
+    mesh_broker.flush()
+    with sink_process(mesh_broker, history, tmp_path / "sink.log") as sink:
+        process = psutil.Process(sink.process.pid)
+        most = 0
+
+        def all_there() -> bool:
+            nonlocal most
+            most = max(most, process.memory_info().rss)
+            return history.total() >= count
+
+        until(all_there, PATIENCE, sink.tail)
+    print(f"at most {most / 2**20:.0f} MiB")
+    assert most < 300 * 2**20
 
 
 def test_a_flood_of_dead_letters_stops_the_line(

@@ -88,7 +88,7 @@ class BatchLimits:
     """When a batch is written: whichever comes first."""
 
     rows: int = 10_000
-    bytes: int = 32 * 1024 * 1024
+    bytes: int = 16 * 1024 * 1024
     seconds: float = 1.0
 
 

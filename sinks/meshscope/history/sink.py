@@ -53,7 +53,8 @@ log = logging.getLogger(__name__)
 KEPT: Final = {topic.name: topic for topic in TOPICS if topic.kept}
 """Topics whose facts go into the history, by name."""
 
-MOST_PER_READ: Final = 500
+MOST_PER_READ: Final = 20
+"""Records of the largest size make a read of some twenty megabytes, which memory has to hold."""
 DEAD_LETTER_SECONDS: Final = 5.0
 WATCH_SECONDS: Final = 5.0
 
@@ -366,7 +367,7 @@ def consumer_config(settings: HistorySettings) -> dict[str, Any]:
         "session.timeout.ms": settings.session_seconds * 1_000,
         "heartbeat.interval.ms": settings.session_seconds * 300,
         "max.poll.interval.ms": 300_000,
-        "queued.max.messages.kbytes": 32 * 1024,
+        "queued.max.messages.kbytes": 16 * 1024,
         "allow.auto.create.topics": False,
         # Topics that are made after the sink has started are found within so long.
         "topic.metadata.refresh.interval.ms": 5_000,

@@ -105,6 +105,10 @@ class Store:
             OverflowError,
         ) as error:
             raise meaning(error) from error
+        finally:
+            # The client's context refers to itself and holds the rows until a late garbage
+            # collection: hundreds of megabytes where records are large.
+            columns.clear()
 
     def _types_of(self, table: str, names: Sequence[str]) -> Sequence[ClickHouseType]:
         """Types of the columns, asked for once."""
