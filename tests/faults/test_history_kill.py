@@ -81,7 +81,7 @@ def test_no_row_is_lost_or_doubled_by_kills(
             sink.kill()
         sink.start()
         load.flow(0.5)
-        wait_for_rows(history, load.writer.sent, PATIENCE, sink)
+        wait_for_rows(history, load.writer.sent, PATIENCE + load.writer.sent / 1_000, sink)
         until(lambda: _coordinates(mesh_broker) == load.bad, PATIENCE, sink.tail)
         assert sink.stop() == 0
     raw, final = history.counts(), history.counts(final=True)
