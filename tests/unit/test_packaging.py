@@ -54,3 +54,10 @@ def test_pinned_requirements_name_no_index() -> None:
         text = (ROOT / "deploy" / "constraints" / f"{name}.txt").read_text()
         assert "://" not in text
         assert "--hash=sha256:" in text
+
+
+def test_pinned_requirements_bear_the_extras_that_others_ask_for() -> None:
+    # Where a package asks for `coverage[toml]`, a pin of `coverage` alone is no pin to older
+    # versions of pip: they take the newest one and refuse it for lack of a hash.
+    text = (ROOT / "deploy" / "constraints" / "dev.txt").read_text()
+    assert "\ncoverage[toml]==" in text
