@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
 from meshscope.events.codec import decode
 from meshscope.events.facts import PolicyBody, PolicyShard, Snapshot
-from meshscope.events.topics import POLICIES, SNAPSHOTS
+from meshscope.events.topics import DEAD_LETTER, POLICIES, REQUESTS, SNAPSHOTS
 from meshscope.sandbox.client import SandboxClient
 
 pytestmark = pytest.mark.integration
@@ -225,6 +225,41 @@ def test_an_envoy_that_hangs_is_said_to_be_unreachable(
     ):
         snapshot = Log(broker).wait_for("hung-1.shop", lambda s: s.state.live == "UNREACHABLE")
     assert "was not answered within 0.5 s" in snapshot.state.error
+
+
+def test_a_request_that_cannot_be_read_becomes_one_dead_letter(
+    broken_admin: str, broker: str, tmp_path: Path
+) -> None:
+    proxy, other = "poisoned-1.shop", "spared-1.shop"
+    with agent(broker, broken_admin, tmp_path, proxy=proxy, cluster="lab"):
+        Log(broker).wait_for(proxy, lambda s: s.state.live == "UNREACHABLE")
+        producer = Producer({"bootstrap.servers": broker})
+        for key in (proxy, other):
+            producer.produce(REQUESTS.name, key=f"lab/{key}", value=b"no request")
+        assert producer.flush(10) == 0
+        letters = dead_letters(broker, f"lab/{proxy}".encode())
+    (letter,) = letters
+    headers = dict(letter.headers() or [])
+    assert letter.value() == b"no request"
+    assert (headers["ms-topic"], headers["ms-error-code"]) == (REQUESTS.name.encode(), b"poison")
+    assert b"single-object" in (headers["ms-error"] or b"")
+
+
+def dead_letters(brokers: str, key: bytes) -> list[Message]:
+    """Dead letters with a key, once there is one."""
+    consumer = Consumer(
+        {"bootstrap.servers": brokers, "group.id": f"test-{time.monotonic_ns()}", "log_level": 0}
+    )
+    consumer.assign([TopicPartition(DEAD_LETTER.name, 0, OFFSET_BEGINNING)])
+    until = time.monotonic() + SOON
+    found: list[Message] = []
+    while not found:
+        assert time.monotonic() < until, f"no dead letter with the key {key!r}"
+        message = consumer.poll(0.2)
+        if message is not None and message.error() is None and message.key() == key:
+            found.append(message)
+    consumer.close()
+    return found
 
 
 def test_wrong_settings_are_named(tmp_path: Path) -> None:

@@ -283,6 +283,25 @@ class TestSpool:
             spool.put([Record(SNAPSHOTS.name, b"k", None)])
             assert spool.after(0, 1)[0].record.value is None
 
+    def test_headers_are_kept_and_counted(self, tmp_path: Path) -> None:
+        letter = Record(SNAPSHOTS.name, b"k", b"v", (("ms-error", b"broken"),))
+        with Spool(tmp_path / "spool", 1000, SNAPSHOTS.name) as spool:
+            spool.put([letter])
+            assert spool.after(0, 1)[0].record == letter
+            assert spool.bytes == len("kvms-errorbroken")
+
+    @pytest.mark.parametrize("clock", [5_000, 4_000, 5_000 - 3_600_000, 9_000])
+    def test_a_later_life_begins_later_whatever_the_clock_says(
+        self, tmp_path: Path, clock: int
+    ) -> None:
+        with Spool(tmp_path / "spool", 1000, SNAPSHOTS.name) as spool:
+            first = spool.begin_life(5_000)
+        with Spool(tmp_path / "spool", 1000, SNAPSHOTS.name) as spool:
+            second = spool.begin_life(clock)
+            third = spool.begin_life(clock)
+        assert (first, second) == (5_000, max(clock, 5_001))
+        assert third > second
+
     def test_a_torn_write_leaves_the_spool_as_it_was(self, tmp_path: Path) -> None:
         path = tmp_path / "spool"
         with Spool(path, 1000, SNAPSHOTS.name) as spool:

@@ -79,6 +79,7 @@ class Delivery:
                     record.topic,
                     key=record.key,
                     value=record.value,
+                    headers=list(record.headers),
                     on_delivery=self._report(spooled.number),
                 )
             except BufferError:

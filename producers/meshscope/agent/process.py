@@ -99,8 +99,10 @@ class Loop:
         publication = publish(self.publisher, what, state, self.now_ms(), self.version)
         try:
             self.spool.put(publication.records)
-            if self.held is not None and (wanted := self.requests.wanted(what.proxy)):
-                self.spool.put(answer(self.held, wanted))
+            asked = self.requests.read(what.proxy, self.now_ms())
+            self.spool.put(asked.unreadable)
+            if self.held is not None:
+                self.spool.put(answer(self.held, asked.digests))
         except SpoolError as error:
             # The publisher stays as it was, so the same is said again when there is room.
             self._tell(str(error))
@@ -222,7 +224,7 @@ async def run(settings: AgentSettings, stopped: asyncio.Event, version: str) -> 
                 requests=Requests(settings.brokers, client_id),
                 log_epoch=LogEpochReader(settings.brokers, client_id),
                 version=version,
-                publisher=Publisher(epoch, now_ms()),
+                publisher=Publisher(epoch, spool.begin_life(now_ms())),
                 now_ms=now_ms,
             )
             try:

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record on its way to a topic. `value` None is a tombstone."""
+    """A record on its way to a topic. `value` None is a tombstone; headers are text and bytes."""
 
     topic: str
     key: bytes
     value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,10 @@ class Spool:
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS record ("
                 " number INTEGER PRIMARY KEY AUTOINCREMENT,"
-                " topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB, size INTEGER NOT NULL)"
+                " topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB, headers BLOB NOT NULL,"
+                " size INTEGER NOT NULL)"
             )
+            self._db.execute("CREATE TABLE IF NOT EXISTS life (started_at INTEGER NOT NULL)")
             row = self._db.execute("SELECT coalesce(sum(size), 0) FROM record").fetchone()
         except (OSError, sqlite3.Error) as error:
             raise SpoolError(
@@ -74,20 +79,37 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
+    def begin_life(self, now_ms: int) -> int:
+        """The beginning of a new life of the agent: now, but later than that of every earlier one.
+
+        Readers order lives by their beginning, so a clock that was set back must not make the new
+        one look like the past.
+        """
+        row = self._db.execute("SELECT max(started_at) FROM life").fetchone()
+        started_at = now_ms if row[0] is None else max(now_ms, int(row[0]) + 1)
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("DELETE FROM life")
+        self._db.execute("INSERT INTO life VALUES (?)", (started_at,))
+        self._db.execute("COMMIT")
+        return started_at
+
     def put(self, records: Iterable[Record]) -> None:
         """Keep records, all or none.
 
         Raises:
             SpoolError: The disk is full, or one record is larger than the whole spool.
         """
-        sized = [(record, len(record.key) + len(record.value or b"")) for record in records]
+        sized = [(record, _size(record)) for record in records]
         needed = sum(size for _, size in sized)
         try:
             self._db.execute("BEGIN IMMEDIATE")
             freed, dropped = self._make_room(needed)
             self._db.executemany(
-                "INSERT INTO record (topic, key, value, size) VALUES (?, ?, ?, ?)",
-                [(r.topic, r.key, r.value, size) for r, size in sized],
+                "INSERT INTO record (topic, key, value, headers, size) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (r.topic, r.key, r.value, msgspec.msgpack.encode(r.headers), size)
+                    for r, size in sized
+                ],
             )
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -120,10 +142,11 @@ class Spool:
     def after(self, number: int, limit: int) -> list[Spooled]:
         """The oldest records behind `number`, in the order they were put."""
         rows = self._db.execute(
-            "SELECT number, topic, key, value FROM record WHERE number > ? ORDER BY number LIMIT ?",
+            "SELECT number, topic, key, value, headers FROM record WHERE number > ?"
+            " ORDER BY number LIMIT ?",
             (number, limit),
         )
-        return [Spooled(row[0], Record(row[1], row[2], row[3])) for row in rows]
+        return [Spooled(row[0], Record(row[1], row[2], row[3], _headers(row[4]))) for row in rows]
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
         """Forget records that the broker has."""
@@ -139,3 +162,11 @@ class Spool:
     def __len__(self) -> int:
         row = self._db.execute("SELECT count(*) FROM record").fetchone()
         return int(row[0])
+
+
+_headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
+
+
+def _size(record: Record) -> int:
+    headers = sum(len(name) + len(text) for name, text in record.headers)
+    return len(record.key) + len(record.value or b"") + headers
