@@ -12,7 +12,8 @@ from meshscope.stream.decoding import Declared, Mark, Scope
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS
 from meshscope.stream.join import Join
 from meshscope.stream.record import dump, load
-from meshscope.stream.verification import MAX_OPEN, Timing
+from meshscope.stream.statements import MAX_OPEN
+from meshscope.stream.step import Timing
 
 SCOPE = Scope(ORIGIN, CLUSTER)
 PROXY = "p1.shop"

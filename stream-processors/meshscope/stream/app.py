@@ -43,8 +43,8 @@ from meshscope.stream.ledger import AnomalyRecord, Ledger
 from meshscope.stream.outlet import Headers, Outlet
 from meshscope.stream.record import ProxyRecord
 from meshscope.stream.settings import WorkerSettings
+from meshscope.stream.step import Now, Step, Timing
 from meshscope.stream.tables import StateTable
-from meshscope.stream.verification import Now, Step, Timing
 from meshscope.stream.watchdog import Watchdog
 
 log = logging.getLogger(__name__)

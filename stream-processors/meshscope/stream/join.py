@@ -18,7 +18,8 @@ from meshscope.stream.decoding import BroadcastEvent
 from meshscope.stream.expectation import Expectations
 from meshscope.stream.judgement import Judge, Project
 from meshscope.stream.record import ProxyRecord
-from meshscope.stream.verification import Now, Step, Timing, World, leave, receive, verify
+from meshscope.stream.step import Now, Step, Timing, World
+from meshscope.stream.verification import leave, receive, verify
 
 log = logging.getLogger(__name__)
 

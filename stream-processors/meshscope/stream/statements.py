@@ -1,0 +1,312 @@
+"""What is said about a proxy: drifts that open, repeat and close, and verdicts, fact by fact."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final, Literal
+
+import msgspec
+
+from meshscope.events.codec import encode
+from meshscope.events.facts import Drift, FieldDifference, Snapshot, Verdict
+from meshscope.policy.canonical import content_bytes, digest_bytes
+from meshscope.policy.source import ResourceRef
+from meshscope.stream.broadcast import Declaration
+from meshscope.stream.expectation import LANES, Expectation, lane
+from meshscope.stream.judgement import Difference, Judgement
+from meshscope.stream.record import OpenDrift, ProxyRecord, Said, Window
+from meshscope.stream.step import Now, Step, World
+
+MAX_OPEN: Final = 1_000
+"""Drifts of one proxy that are open at a time; the verdict counts the others too."""
+
+MAX_OUTBOX_FACTS: Final = 100
+MAX_OUTBOX_BYTES: Final = 300_000
+"""A record is one value on a topic; what does not fit is published in the next step."""
+
+MAX_TEXT: Final = 1_000
+MAX_FIELDS: Final = 40
+MAX_UNVERIFIABLE: Final = 100
+
+
+def fact_id(log_epoch: str, life: str, revision: int) -> str:
+    """Id of the fact of this number about a proxy."""
+    return digest_bytes("fact", f"{log_epoch}:{life}:{revision}".encode())
+
+
+class Statements:
+    """Builds the next record of a proxy, fact by fact."""
+
+    def __init__(self, record: ProxyRecord, world: World, now: Now) -> None:
+        self._record = record
+        self._world = world
+        self._now = now
+        self._facts: list[Drift | Verdict] = []
+        self._bytes = 0
+        self._revision = record.revision
+        self._open = dict(record.open)
+        self._windows = record.windows
+        self._said = record.said
+
+    def expect(self, expectation: Expectation) -> None:
+        """Start the convergence window of each lane in which the expectation changed."""
+        known = self._record.windows
+        self._windows = {
+            name: known[name]
+            if name in known and known[name].expected == expectation.lanes[name]
+            else Window(
+                expectation.lanes[name], self._now.monotonic + self._world.timing.windows[name]
+            )
+            for name in LANES
+        }
+
+    def cannot_say(
+        self,
+        reason: str,
+        *,
+        verdict: Literal["unknown", "unverifiable"] = "unknown",
+        keep: bool = False,
+        declared: str = "",
+    ) -> Step:
+        """There is nothing to compare; with `keep`, the last verdict stays if there is one.
+
+        Drifts stay open: that nothing is seen is no sign that they are over.
+        """
+        if not (keep and self._said):
+            self._verdict(verdict, declared, reason=reason, differences=len(self._open))
+        return Step(self._finished())
+
+    def say(self, judgement: Judgement, declaration: Declaration) -> Step:
+        """Open, repeat and close drifts, and give the verdict."""
+        differing = {str(each.key): each for each in judgement.differences}
+        for key in sorted(self._open.keys() - differing.keys()):
+            if self._full:
+                return Step(self._finished(), wake_at=self._now.monotonic)
+            self._close(key, declaration.digest)
+        held: list[str] = []
+        for key, difference in differing.items():
+            if self._full:
+                return Step(self._finished(), wake_at=self._now.monotonic)
+            name = lane(difference.key.kind)
+            if key in self._open:
+                self._repeat(key, difference, declaration)
+            elif self._now.monotonic < self._windows[name].until:
+                held.append(name)
+            elif len(self._open) < MAX_OPEN:
+                self._add(key, difference, declaration)
+        self._verdict(
+            judgement.verdict if not held else "drift" if self._open else "converging",
+            declaration.digest,
+            reason=judgement.reason or _converging(len(held)),
+            unverifiable=judgement.unverifiable,
+            equivalent=judgement.equivalent,
+            differences=len(differing) - len(held),
+            policies=judgement.policies,
+        )
+        repeats = [drift.said_at for drift in self._open.values()]
+        repeats += [self._said.at] if self._said else []
+        next_repeat = min(repeats) + self._world.timing.repeat - self._now.utc
+        times = [self._windows[name].until for name in held]
+        return Step(
+            self._finished(),
+            wake_at=min([*times, self._now.monotonic + max(1_000, next_repeat)]),
+        )
+
+    def _finished(self) -> ProxyRecord:
+        return replace(
+            self._record,
+            revision=self._revision,
+            windows=self._windows,
+            open=self._open,
+            said=self._said,
+            outbox=tuple(self._facts),
+        )
+
+    @property
+    def _full(self) -> bool:
+        return len(self._facts) >= MAX_OUTBOX_FACTS or self._bytes >= MAX_OUTBOX_BYTES
+
+    def _publish(self, fact: Drift | Verdict) -> None:
+        self._facts.append(fact)
+        self._bytes += len(encode(fact))
+
+    def _next_id(self) -> str:
+        self._revision += 1
+        return fact_id(self._world.log_epoch, self._record.life, self._revision)
+
+    def _add(self, key: str, difference: Difference, declaration: Declaration) -> None:
+        identity = self._next_id()
+        self._drift("opened", identity, identity, self._now.utc, difference, declaration)
+
+    def _repeat(self, key: str, difference: Difference, declaration: Declaration) -> None:
+        known = self._open[key]
+        if (known.code, known.sources) != (difference.code, difference.sources):
+            # Code and sources name the anomaly, so this is evidence of another one from now on.
+            self._close(key, declaration.digest)
+            self._add(key, difference, declaration)
+            return
+        due = self._now.utc - known.said_at >= self._world.timing.repeat
+        if due or known.looks != _looks(difference, declaration):
+            self._drift(
+                "open", self._next_id(), known.episode, known.opened_at, difference, declaration
+            )
+
+    def _drift(
+        self,
+        status: Literal["opened", "open"],
+        identity: str,
+        episode: str,
+        opened_at: int,
+        difference: Difference,
+        declaration: Declaration,
+    ) -> None:
+        snapshot = self._record.snapshot
+        key = str(difference.key)
+        self._open[key] = OpenDrift(
+            episode=episode,
+            key=key,
+            kind=difference.key.kind.value,
+            code=difference.code,
+            change=difference.change,
+            effect=difference.effect,
+            sources=difference.sources,
+            opened_at=opened_at,
+            looks=_looks(difference, declaration),
+            said_at=self._now.utc,
+        )
+        self._publish(
+            Drift(
+                id=identity,
+                episode=episode,
+                status=status,
+                proxy=snapshot.proxy,
+                cluster=snapshot.cluster,
+                kind=difference.key.kind.value,
+                key=key,
+                code=difference.code,
+                change=difference.change,
+                effect=difference.effect,
+                expected=_clip(difference.expected),
+                observed=_clip(difference.observed),
+                snapshot=snapshot.id,
+                declared=declaration.digest,
+                opened_at=opened_at,
+                observed_at=self._now.utc,
+                fields=tuple(
+                    FieldDifference(each.path, _clip(each.expected), _clip(each.observed))
+                    for each in difference.fields[:MAX_FIELDS]
+                ),
+                sources=difference.sources,
+                resource_versions=_versions(difference, declaration),
+                witness=difference.witness if len(difference.witness) <= MAX_TEXT * 4 else "",
+                revision=self._revision,
+            )
+        )
+
+    def _close(self, key: str, declared: str) -> None:
+        drift = self._open.pop(key)
+        identity = self._next_id()
+        self._publish(closing(self._record, drift, declared, identity, self._revision, self._now))
+
+    def _verdict(
+        self,
+        verdict: str,
+        declared: str,
+        *,
+        reason: str = "",
+        unverifiable: Iterable[str] = (),
+        equivalent: int = 0,
+        differences: int = 0,
+        policies: int = 0,
+    ) -> None:
+        snapshot = self._record.snapshot
+        fact = Verdict(
+            id="",
+            proxy=snapshot.proxy,
+            cluster=snapshot.cluster,
+            verdict=verdict,
+            snapshot="",
+            declared="",
+            observed_at=0,
+            reason=_clip(reason),
+            unverifiable=_first(unverifiable),
+            equivalent=equivalent,
+            differences=differences,
+            policies=policies,
+            coverage=_coverage(snapshot),
+        )
+        looks = digest_bytes("verdict", content_bytes(fact))
+        said = self._said
+        if said and said.looks == looks and self._now.utc - said.at < self._world.timing.repeat:
+            return
+        self._said = Said(verdict, looks, self._now.utc)
+        self._publish(
+            replace(
+                fact,
+                id=self._next_id(),
+                snapshot=snapshot.id,
+                declared=declared,
+                observed_at=self._now.utc,
+                revision=self._revision,
+            )
+        )
+
+
+def closing(
+    record: ProxyRecord, drift: OpenDrift, declared: str, identity: str, revision: int, now: Now
+) -> Drift:
+    """The fact that a drift is over."""
+    return Drift(
+        id=identity,
+        episode=drift.episode,
+        status="closed",
+        proxy=record.snapshot.proxy,
+        cluster=record.snapshot.cluster,
+        kind=drift.kind,
+        key=drift.key,
+        code=drift.code,
+        change=drift.change,
+        effect=drift.effect,
+        expected="",
+        observed="",
+        snapshot=record.snapshot.id,
+        declared=declared,
+        opened_at=drift.opened_at,
+        observed_at=now.utc,
+        sources=drift.sources,
+        revision=revision,
+    )
+
+
+def _looks(difference: Difference, declaration: Declaration) -> str:
+    return digest_bytes(
+        "difference",
+        msgspec.json.encode((difference, _versions(difference, declaration))),
+    )
+
+
+def _versions(difference: Difference, declaration: Declaration) -> tuple[str, ...]:
+    refs = [ResourceRef(each.kind, each.namespace, each.name) for each in difference.sources]
+    known = declaration.versions
+    return tuple(f"{ref}@{known[ref]}" for ref in refs if ref in known)
+
+
+def _converging(held: int) -> str:
+    if not held:
+        return ""
+    return f"{held} difference{'s' if held > 1 else ''} within the convergence window"
+
+
+def _coverage(snapshot: Snapshot) -> float:
+    explained = snapshot.coverage_consumed + snapshot.coverage_ignored
+    total = explained + snapshot.coverage_unexplained
+    return round(explained / total, 4) if total else 0.0
+
+
+def _first(lines: Iterable[str]) -> tuple[str, ...]:
+    listed = [_clip(line) for line in lines]
+    rest = len(listed) - MAX_UNVERIFIABLE
+    return (*listed[:MAX_UNVERIFIABLE], *([f"… and {rest} more"] if rest > 0 else []))
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
