@@ -171,6 +171,36 @@ def test_an_open_drift_that_looks_different_is_told_again() -> None:
     assert "3" in drifts[1].observed
 
 
+def withdrawn_while_open() -> Mesh:
+    """An open drift of a policy that is no longer declared, which the proxy still holds."""
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    mesh.declare()
+    mesh.work()
+    mesh.wait(9_999)
+    assert statuses(mesh) == ["opened"], "the proxy still has time to follow"
+    return mesh
+
+
+def statuses(mesh: Mesh) -> list[str]:
+    return [fact.status for fact in mesh.broker.facts if isinstance(fact, Drift)]
+
+
+def test_an_open_drift_stays_what_it_was_while_the_proxy_has_time() -> None:
+    mesh = withdrawn_while_open()
+    mesh.hold()
+    mesh.wait(60_000)
+    assert mesh.verdict == "in-sync"
+    assert statuses(mesh) == ["opened", "closed"]
+
+
+def test_an_open_drift_becomes_another_when_the_proxy_had_its_time() -> None:
+    mesh = withdrawn_while_open()
+    mesh.wait(1)
+    assert statuses(mesh) == ["opened", "closed", "opened"]
+    assert mesh.drifts == {"a"}
+
+
 def test_what_is_still_open_is_told_daily() -> None:
     mesh = in_sync(a=1)
     mesh.hold(a=2)

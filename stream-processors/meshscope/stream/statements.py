@@ -83,13 +83,19 @@ class Statements:
                 return Step(self._finished(), wake_at=self._now.monotonic)
             self._close(key, declaration.digest)
         held: list[str] = []
+        later: list[str] = []
         for key, difference in differing.items():
             if self._full:
                 return Step(self._finished(), wake_at=self._now.monotonic)
             name = lane(difference.key.kind)
+            converging = self._now.monotonic < self._windows[name].until
             if key in self._open:
-                self._repeat(key, difference, declaration)
-            elif self._now.monotonic < self._windows[name].until:
+                if converging and not self._same_anomaly(key, difference):
+                    # It stays what it was until the proxy had its time.
+                    later.append(name)
+                else:
+                    self._repeat(key, difference, declaration)
+            elif converging:
                 held.append(name)
             elif len(self._open) < MAX_OPEN:
                 self._add(key, difference, declaration)
@@ -105,7 +111,7 @@ class Statements:
         repeats = [drift.said_at for drift in self._open.values()]
         repeats += [self._said.at] if self._said else []
         next_repeat = min(repeats) + self._world.timing.repeat - self._now.utc
-        times = [self._windows[name].until for name in held]
+        times = [self._windows[name].until for name in (*held, *later)]
         return Step(
             self._finished(),
             wake_at=min([*times, self._now.monotonic + max(1_000, next_repeat)]),
@@ -139,8 +145,7 @@ class Statements:
 
     def _repeat(self, key: str, difference: Difference, declaration: Declaration) -> None:
         known = self._open[key]
-        if (known.code, known.sources) != (difference.code, difference.sources):
-            # Code and sources name the anomaly, so this is evidence of another one from now on.
+        if not self._same_anomaly(key, difference):
             self._close(key, declaration.digest)
             self._add(key, difference, declaration)
             return
@@ -149,6 +154,14 @@ class Statements:
             self._drift(
                 "open", self._next_id(), known.episode, known.opened_at, difference, declaration
             )
+
+    def _same_anomaly(self, key: str, difference: Difference) -> bool:
+        """Whether an open drift is evidence of the anomaly that it was evidence of before.
+
+        Code and sources name the anomaly.
+        """
+        known = self._open[key]
+        return (known.code, known.sources) == (difference.code, difference.sources)
 
     def _drift(
         self,
