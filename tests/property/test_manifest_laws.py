@@ -53,6 +53,16 @@ def test_no_bytes_make_it_fail(data: bytes) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(RESOURCES, max_size=3))
+@example(
+    [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "a", "namespace": "a"},
+            "spec": {"<<": None},
+        }
+    ]
+)
 def test_json_and_yaml_say_the_same_as_what_was_written(resources: list[dict[str, Any]]) -> None:
     unique = {(r["apiVersion"], r["kind"], *r["metadata"].values()): r for r in resources}
     listing = {"apiVersion": "v1", "kind": "List", "items": list(unique.values())}

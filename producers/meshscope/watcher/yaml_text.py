@@ -203,6 +203,8 @@ class _Open:
     anchor: str | None
     key: Scalar | None = None
     size: int = 1
+    # Only a plain `<<` merges; a quoted one is a key like any other.
+    merges: bool = False
     merged: list[Any] = field(default_factory=list)
 
 
@@ -241,7 +243,7 @@ class _Builder:
         value = self._resolve(event, written.line)
         if event.anchor:
             self._anchors[event.anchor] = (value, 1)
-        self._add(value, written, 1)
+        self._add(value, written, 1, plain=event.style is None)
 
     def _resolve(self, event: yaml.ScalarEvent, line: int) -> Any:
         tag = _known_tag(event, line)
@@ -289,7 +291,7 @@ class _Builder:
         value, size = self._anchors[event.anchor]
         self._add(value, Scalar("", line), size)
 
-    def _add(self, value: Any, written: Scalar, size: int) -> None:
+    def _add(self, value: Any, written: Scalar, size: int, *, plain: bool = False) -> None:
         if not self._stack:
             self.root = value
             self.root_line = self.root_line or written.line
@@ -306,12 +308,13 @@ class _Builder:
             top.value.append(value)
         elif top.key is None:
             top.key = Scalar(_key_text(value, written), written.line)
+            top.merges = plain and top.key.text == "<<"
         else:
             self._set(top, top.key, value, written)
             top.key = None
 
     def _set(self, top: _Open, key: Scalar, value: Any, written: Scalar) -> None:
-        if key.text == "<<":
+        if top.merges:
             top.merged.append(value)
             return
         known = self.lines[id(top.value)]
