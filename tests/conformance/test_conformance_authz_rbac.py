@@ -14,10 +14,10 @@ from meshscope.inference.infer import infer
 from meshscope.policy import key
 from meshscope.policy.authorization import Authorization
 from meshscope.policy.kinds import Kind
-from meshscope.projection.authorization import authorization
-from meshscope.projection.ext_authz import Authorizers, authorizers
-from meshscope.projection.selection import selecting
-from meshscope.projection.trust_domain import TrustDomains
+from meshscope.projection.declared.selection import selecting
+from meshscope.projection.security.authorization import authorization
+from meshscope.projection.security.ext_authz import Authorizers, authorizers
+from meshscope.projection.security.trust_domain import TrustDomains
 from meshscope.watcher.manifests import read_manifests
 
 pytestmark = pytest.mark.conformance

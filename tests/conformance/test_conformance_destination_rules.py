@@ -9,16 +9,16 @@ from shared_data import shared
 
 from meshscope.events.resource import Resource
 from meshscope.policy.destination import Destination
-from meshscope.projection.destination_policies import (
+from meshscope.projection.destinations.destination import Client
+from meshscope.projection.destinations.destination_rule import MergedRule, RuleIndex, chosen
+from meshscope.projection.destinations.policies import (
     Known,
     Servers,
     VisiblePort,
     VisibleService,
     service_destinations,
 )
-from meshscope.projection.destination_rule import MergedRule, RuleIndex, chosen
-from meshscope.projection.destinations import Client
-from meshscope.projection.instances import InstanceIndex
+from meshscope.projection.services.instances import InstanceIndex
 from meshscope.watcher.manifests import read_file
 
 pytestmark = pytest.mark.conformance

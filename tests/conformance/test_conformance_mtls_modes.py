@@ -13,10 +13,10 @@ from shared_data import shared
 from meshscope.events.resource import Resource
 from meshscope.inference.infer import infer
 from meshscope.policy.peer_authentication import PeerAuthentication
-from meshscope.projection.age import possibly_oldest
-from meshscope.projection.inbound_chains import ChainShape, PortProtocol, chain_shapes
-from meshscope.projection.peer_authentication import MutualTls, mutual_tls, scopes
-from meshscope.projection.selection import selecting
+from meshscope.projection.declared.age import possibly_oldest
+from meshscope.projection.declared.selection import selecting
+from meshscope.projection.inbound.chains import ChainShape, PortProtocol, chain_shapes
+from meshscope.projection.security.peer_authentication import MutualTls, mutual_tls, scopes
 
 pytestmark = pytest.mark.conformance
 

@@ -22,18 +22,18 @@ from meshscope.policy.destination import Destination
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
-from meshscope.projection.client_settings import client_settings, describes_workloads
-from meshscope.projection.destination_policies import (
+from meshscope.projection.destinations.client_settings import client_settings, describes_workloads
+from meshscope.projection.destinations.destination_rule import RuleIndex
+from meshscope.projection.destinations.endpoints import Viewpoint
+from meshscope.projection.destinations.policies import (
     Known,
     Servers,
     VisiblePort,
     VisibleService,
     destination_policies,
 )
-from meshscope.projection.destination_rule import RuleIndex
-from meshscope.projection.destinations import Resolution
-from meshscope.projection.endpoints import Viewpoint
-from meshscope.projection.instances import InstanceIndex, place_of, with_place
+from meshscope.projection.services.instances import InstanceIndex, place_of, with_place
+from meshscope.projection.services.registry import Resolution
 from meshscope.watcher.manifests import read_manifests
 
 pytestmark = pytest.mark.conformance

@@ -18,17 +18,17 @@ from meshscope.policy.kinds import Kind
 from meshscope.policy.outbound_listener import OutboundListener
 from meshscope.policy.policy import Policy
 from meshscope.policy.request_authentication import RequestAuthentication
-from meshscope.projection.client_settings import client_settings
-from meshscope.projection.destination_rule import RuleIndex
-from meshscope.projection.inbound_ports import (
+from meshscope.projection.destinations.client_settings import client_settings
+from meshscope.projection.destinations.destination_rule import RuleIndex
+from meshscope.projection.inbound.ports import (
     PortPlan,
     ServiceTarget,
     ingress_ports,
     service_ports,
     with_pools,
 )
-from meshscope.projection.security import Declarations, Situation, security
-from meshscope.projection.security_settings import inbound_policies_of, switches
+from meshscope.projection.security.settings import inbound_policies_of, switches
+from meshscope.projection.security.workload import Declarations, Situation, security
 from meshscope.projection.worlds import Outcomes
 
 pytestmark = pytest.mark.conformance

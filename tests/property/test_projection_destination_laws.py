@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshscope.policy.source import ResourceRef
-from meshscope.projection.destination_rule import MergedRule, merge
-from meshscope.projection.traffic_policy import effective, of_port
+from meshscope.projection.destinations.destination_rule import MergedRule, merge
+from meshscope.projection.destinations.traffic_policy import effective, of_port
 
 BLOCKS = ("connectionPool", "loadBalancer", "outlierDetection", "tls")
 PORTS = st.integers(1, 3)

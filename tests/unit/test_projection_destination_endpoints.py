@@ -9,17 +9,17 @@ import pytest
 from meshscope.events.resource import Resource
 from meshscope.policy.endpoints import Endpoints
 from meshscope.policy.source import ResourceRef
-from meshscope.projection.destination_rule import MergedRule
-from meshscope.projection.destinations import Backend, Client
-from meshscope.projection.endpoints import (
+from meshscope.projection.destinations.destination import Backend, Client
+from meshscope.projection.destinations.destination_rule import MergedRule
+from meshscope.projection.destinations.endpoints import (
     Viewpoint,
     declared_tls_mode,
     endpoints,
     selected,
     subset_labels,
 )
-from meshscope.projection.instances import Instance, InstanceIndex, with_place
-from meshscope.projection.locality import Place
+from meshscope.projection.services.instances import Instance, InstanceIndex, with_place
+from meshscope.projection.services.locality import Place
 
 BOOKS = Backend("books.shop.svc.cluster.local", "shop", "books", 8000, "http")
 NEAR, FAR, ABROAD = Place("eu", "a"), Place("eu", "b"), Place("us", "a")

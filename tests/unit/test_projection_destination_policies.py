@@ -9,8 +9,11 @@ from meshscope.events.resource import Resource
 from meshscope.policy import key
 from meshscope.policy.destination import Destination
 from meshscope.policy.endpoints import Endpoints
-from meshscope.projection.client_settings import client_settings, describes_workloads
-from meshscope.projection.destination_policies import (
+from meshscope.projection.destinations.client_settings import client_settings, describes_workloads
+from meshscope.projection.destinations.destination import Client
+from meshscope.projection.destinations.destination_rule import RuleIndex
+from meshscope.projection.destinations.endpoints import Viewpoint
+from meshscope.projection.destinations.policies import (
     Known,
     Servers,
     VisiblePort,
@@ -18,11 +21,8 @@ from meshscope.projection.destination_policies import (
     destination_policies,
     relevant,
 )
-from meshscope.projection.destination_rule import RuleIndex
-from meshscope.projection.destinations import Client
-from meshscope.projection.endpoints import Viewpoint
-from meshscope.projection.instances import InstanceIndex
-from meshscope.projection.locality import Place
+from meshscope.projection.services.instances import InstanceIndex
+from meshscope.projection.services.locality import Place
 from meshscope.projection.worlds import Outcomes
 
 HOST = "x.org"

@@ -10,16 +10,16 @@ from meshscope.policy.destination import UNLIMITED, Destination
 from meshscope.policy.matches import StringMatch
 from meshscope.policy.source import ResourceRef
 from meshscope.policy.target import HashPolicy
-from meshscope.projection.client_tls import ClientSettings
-from meshscope.projection.connection_settings import MeshDefaults, upstream_protocol
-from meshscope.projection.destination_rule import MergedRule
-from meshscope.projection.destinations import (
+from meshscope.projection.destinations.client_tls import ClientSettings
+from meshscope.projection.destinations.connection_settings import MeshDefaults, upstream_protocol
+from meshscope.projection.destinations.destination import (
     Backend,
     Client,
     destination,
     named_destinations,
 )
-from meshscope.projection.traffic_policy import effective, hash_policy
+from meshscope.projection.destinations.destination_rule import MergedRule
+from meshscope.projection.destinations.traffic_policy import effective, hash_policy
 
 BOOKS = Backend(
     "books.shop.svc.cluster.local",

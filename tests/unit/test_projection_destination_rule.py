@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from meshscope.events.resource import Resource
-from meshscope.projection.destination_rule import MergedRule, RuleIndex
+from meshscope.projection.destinations.destination_rule import MergedRule, RuleIndex
 
 HOST = "books.shop.svc.cluster.local"
 ROOT = "istio-system"

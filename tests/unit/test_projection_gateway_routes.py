@@ -10,9 +10,9 @@ from meshscope.events.resource import Resource
 from meshscope.policy.http_route import HttpRule, Redirect, Respond
 from meshscope.policy.matches import PathMatch
 from meshscope.policy.target import Target
-from meshscope.projection.gateway_routes import gateway_routes
-from meshscope.projection.gateway_rules import Backends, InvalidRouteError, route_blocks
-from meshscope.projection.registry import Registry, registry
+from meshscope.projection.routes.gateway_routes import gateway_routes
+from meshscope.projection.routes.gateway_rules import Backends, InvalidRouteError, route_blocks
+from meshscope.projection.services.registry import Registry, registry
 
 WEB = "web.shop.svc.cluster.local"
 YOUNG = "2026-02-01T00:00:00Z"

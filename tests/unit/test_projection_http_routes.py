@@ -11,12 +11,12 @@ from meshscope.policy.http_route import HttpRule, Redirect, Respond
 from meshscope.policy.kinds import Kind
 from meshscope.policy.matches import Fraction, HeaderMatch, MetadataMatch, PathMatch, StringMatch
 from meshscope.policy.target import Target
-from meshscope.projection.delegation import merged_routes
 from meshscope.projection.result import Projection
-from meshscope.projection.retries import retry
-from meshscope.projection.route_faults import cors, decoded, fault, percentage
-from meshscope.projection.route_headers import header_changes
-from meshscope.projection.route_match import claim_path, route_match, takes_everything
+from meshscope.projection.routes.delegation import merged_routes
+from meshscope.projection.routes.faults import cors, decoded, fault, percentage
+from meshscope.projection.routes.headers import header_changes
+from meshscope.projection.routes.match import claim_path, route_match, takes_everything
+from meshscope.projection.routes.retries import retry
 
 WEB = "web.shop.svc.cluster.local"
 YOUNG = "2026-02-01T00:00:00Z"

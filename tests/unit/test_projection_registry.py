@@ -3,10 +3,10 @@
 import pytest
 from declared import declare, service
 
+from meshscope.projection.declared.visibility import by_visibility, sees
 from meshscope.projection.hosts import covers, most_specific, overlaps, qualified
-from meshscope.projection.protocols import is_http, of_kubernetes_port, parse
-from meshscope.projection.registry import Registry, registry
-from meshscope.projection.visibility import by_visibility, sees
+from meshscope.projection.services.protocols import is_http, of_kubernetes_port, parse
+from meshscope.projection.services.registry import Registry, registry
 
 
 def build(*resources: object) -> Registry:

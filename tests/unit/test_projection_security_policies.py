@@ -8,19 +8,19 @@ from meshscope.events.resource import Resource
 from meshscope.policy.authorization import Authorization
 from meshscope.policy.matches import StringMatch
 from meshscope.policy.peer_authentication import mode_of
-from meshscope.projection.authorization import authorization
-from meshscope.projection.authorization_rules import NEVER
-from meshscope.projection.ext_authz import Authorizers, ProviderError, authorizers
-from meshscope.projection.inbound_chains import Mode, PortProtocol, chain_shapes
-from meshscope.projection.peer_authentication import (
+from meshscope.projection.declared.selection import selecting
+from meshscope.projection.inbound.chains import Mode, PortProtocol, chain_shapes
+from meshscope.projection.security.authorization import authorization
+from meshscope.projection.security.authorization_rules import NEVER
+from meshscope.projection.security.ext_authz import Authorizers, ProviderError, authorizers
+from meshscope.projection.security.peer_authentication import (
     MeshTls,
     MutualTls,
     mutual_tls,
     peer_authentication,
     scopes,
 )
-from meshscope.projection.request_authentication import request_authentication
-from meshscope.projection.selection import selecting
+from meshscope.projection.security.request_authentication import request_authentication
 
 ROOT = "istio-system"
 LABELS = {"app": "web", "version": "v1"}

@@ -7,7 +7,7 @@ import pytest
 from meshscope.policy.authorization import Alternative, Attribute, Condition, Rule
 from meshscope.policy.canonical import as_set
 from meshscope.policy.matches import StringMatch
-from meshscope.projection.authorization_rules import (
+from meshscope.projection.security.authorization_rules import (
     RuleContext,
     TooManyAlternativesError,
     rule_of,

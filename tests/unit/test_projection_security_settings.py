@@ -9,13 +9,13 @@ from meshscope.events.resource import Resource
 from meshscope.policy import key as keys
 from meshscope.policy.extension import Extension
 from meshscope.policy.policy import Policy
-from meshscope.projection.age import oldest_first, possibly_oldest
-from meshscope.projection.destination_rule import RuleIndex
+from meshscope.projection.declared.age import oldest_first, possibly_oldest
+from meshscope.projection.destinations.destination_rule import RuleIndex
 from meshscope.projection.durations import milliseconds
-from meshscope.projection.http_connection import http_settings
-from meshscope.projection.inbound_ports import ServiceTarget, service_ports
-from meshscope.projection.security import Switches
-from meshscope.projection.security_settings import inbound_policies_of, switches
+from meshscope.projection.inbound.http_connection import http_settings
+from meshscope.projection.inbound.ports import ServiceTarget, service_ports
+from meshscope.projection.security.settings import inbound_policies_of, switches
+from meshscope.projection.security.workload import Switches
 from meshscope.projection.worlds import merge
 
 

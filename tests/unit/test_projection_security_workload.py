@@ -20,15 +20,21 @@ from meshscope.policy.policy import Policy
 from meshscope.policy.source import ResourceRef
 from meshscope.policy.target import Target, WeightedTarget
 from meshscope.policy.telemetry import Telemetry
-from meshscope.projection.connection_settings import MeshDefaults
-from meshscope.projection.inbound_ports import (
+from meshscope.projection.destinations.connection_settings import MeshDefaults
+from meshscope.projection.inbound.ports import (
     PortPlan,
     ServiceTarget,
     ingress_ports,
     service_ports,
     with_pools,
 )
-from meshscope.projection.security import Declarations, Security, Situation, Switches, security
+from meshscope.projection.security.workload import (
+    Declarations,
+    Security,
+    Situation,
+    Switches,
+    security,
+)
 
 SIDECAR = ResourceRef("Sidecar", "shop", "web")
 NOTHING = Declarations()

@@ -6,10 +6,10 @@ import pytest
 
 from meshscope.events.resource import Resource
 from meshscope.policy.telemetry import Metrics
-from meshscope.projection.telemetry_logging import access_logs
-from meshscope.projection.telemetry_metrics import metrics_filters
-from meshscope.projection.telemetry_providers import UnmodelledProviderError, applicable
-from meshscope.projection.telemetry_tracing import tracing
+from meshscope.projection.telemetry.access_logs import access_logs
+from meshscope.projection.telemetry.metrics import metrics_filters
+from meshscope.projection.telemetry.providers import UnmodelledProviderError, applicable
+from meshscope.projection.telemetry.tracing import tracing
 
 LOGGING = {"accessLogFile": "/dev/stdout"}
 METRICS = {"defaultProviders": {"metrics": ["prometheus"]}}

@@ -8,10 +8,10 @@ from declared import client, declare, projected, route, service
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
 from meshscope.policy import key
-from meshscope.projection.declarations import declarations
-from meshscope.projection.domains import DomainLedger, Domains, literal, service_domains
-from meshscope.projection.locality import Place
-from meshscope.projection.registry import Registry, registry
+from meshscope.projection.declared.declarations import declarations
+from meshscope.projection.routes.domains import DomainLedger, Domains, literal, service_domains
+from meshscope.projection.services.locality import Place
+from meshscope.projection.services.registry import Registry, registry
 from meshscope.projection.workload import Workload, workload
 
 ADDRESS = "10.9.0.1"

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshscope.events.proxy import ProxyInputs
-from meshscope.projection.client_rules import ClientRules
-from meshscope.projection.inbound_ports import Interception
+from meshscope.projection.destinations.client_rules import ClientRules
+from meshscope.projection.inbound.ports import Interception
 from meshscope.projection.mesh import Labels, Mesh
 from meshscope.projection.result import Unverifiable
 from meshscope.projection.sidecar_scope import SidecarScope

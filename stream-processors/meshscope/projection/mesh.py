@@ -7,18 +7,18 @@ from typing import Any, TypeVar, cast
 
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.resource import Resource
-from meshscope.projection.client_rules import ClientRules
-from meshscope.projection.declarations import Declarations, declarations
-from meshscope.projection.destination_policies import Known, Servers
-from meshscope.projection.destination_rule import RuleIndex
+from meshscope.projection.declared.declarations import Declarations, declarations
+from meshscope.projection.declared.visibility import PRIVATE, Visible, by_visibility
+from meshscope.projection.destinations.client_rules import ClientRules
+from meshscope.projection.destinations.destination_rule import RuleIndex
+from meshscope.projection.destinations.policies import Known, Servers
 from meshscope.projection.features import Features, features
-from meshscope.projection.gateway_routes import gateway_routes
-from meshscope.projection.instances import InstanceIndex
 from meshscope.projection.mesh_config import MeshConfig, mesh_config
-from meshscope.projection.registry import Registry, registry
+from meshscope.projection.routes.gateway_routes import gateway_routes
+from meshscope.projection.routes.virtual_service import VirtualService, virtual_services
+from meshscope.projection.services.instances import InstanceIndex
+from meshscope.projection.services.registry import Registry, registry
 from meshscope.projection.sidecar_scope import ScopeBuilder, SidecarScope
-from meshscope.projection.virtual_service import VirtualService, virtual_services
-from meshscope.projection.visibility import PRIVATE, Visible, by_visibility
 
 DEFAULT_DOMAIN = "cluster.local"
 

@@ -12,7 +12,7 @@ from typing import Final
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
-from meshscope.projection.declarations import possible_ages
+from meshscope.projection.declared.declarations import possible_ages
 from meshscope.projection.mesh import DEFAULT_DOMAIN, Mesh, build_mesh
 
 _KEPT: Final = 4

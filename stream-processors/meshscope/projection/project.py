@@ -8,13 +8,13 @@ from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.policy import Policy
-from meshscope.projection.client_destinations import destinations
-from meshscope.projection.connections import connections
 from meshscope.projection.context import Context, Contribution, Part
+from meshscope.projection.destinations.client import destinations
+from meshscope.projection.inbound.connections import connections
 from meshscope.projection.mesh import Mesh
 from meshscope.projection.meshes import meshes
-from meshscope.projection.outbound import outbound
-from meshscope.projection.patches import patches
+from meshscope.projection.outbound.policies import outbound
+from meshscope.projection.patches.in_scope import patches
 from meshscope.projection.result import Projection
 from meshscope.projection.sidecar_scope import applicable_sidecar
 from meshscope.projection.unmodelled import unmodelled

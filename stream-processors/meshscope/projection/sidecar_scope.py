@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from meshscope.events.resource import Resource
+from meshscope.projection.declared.visibility import Visible
 from meshscope.projection.hosts import covers, is_wildcard, most_specific, overlaps
-from meshscope.projection.protocols import HTTP_PROXY, parse
-from meshscope.projection.registry import Registry, Service, ServicePort
-from meshscope.projection.virtual_service import VirtualService
-from meshscope.projection.visibility import Visible
+from meshscope.projection.routes.virtual_service import VirtualService
+from meshscope.projection.services.protocols import HTTP_PROXY, parse
+from meshscope.projection.services.registry import Registry, Service, ServicePort
 
 Json = Mapping[str, Any]
 

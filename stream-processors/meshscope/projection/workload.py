@@ -7,11 +7,11 @@ from typing import Any
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
 from meshscope.policy.source import ResourceRef
-from meshscope.projection.declarations import Declarations
-from meshscope.projection.inbound_ports import ServiceTarget
-from meshscope.projection.instances import place_of, with_place
-from meshscope.projection.locality import Place
-from meshscope.projection.registry import Registry, Service, ServicePort
+from meshscope.projection.declared.declarations import Declarations
+from meshscope.projection.inbound.ports import ServiceTarget
+from meshscope.projection.services.instances import place_of, with_place
+from meshscope.projection.services.locality import Place
+from meshscope.projection.services.registry import Registry, Service, ServicePort
 
 Json = Mapping[str, Any]
 Labels = Mapping[str, str]

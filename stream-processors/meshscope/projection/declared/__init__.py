@@ -1,0 +1,1 @@
+"""The declared resources, and which of several counts."""

@@ -1,0 +1,1 @@
+"""Kinds `destination` and `endpoints`: how connections are made to a service."""

@@ -1,0 +1,1 @@
+"""Kinds `outbound_listener` and `egress`: the connections that the application opens."""

@@ -1,0 +1,247 @@
+"""Listeners and route tables for the connections that the application opens.
+
+They depend on what the proxy sees, on a few of its labels and settings, and on little else, so that
+most proxies of a namespace share them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any, Final
+
+from meshscope.policy import key
+from meshscope.policy.inbound import SELF_ADDRESS
+from meshscope.policy.outbound_listener import OutboundListener
+from meshscope.policy.policy import Policy
+from meshscope.projection.context import Context, Contribution
+from meshscope.projection.durations import milliseconds
+from meshscope.projection.mesh import Mesh
+from meshscope.projection.outbound.chains import ChainInputs
+from meshscope.projection.outbound.egress import listener_egress, outside
+from meshscope.projection.outbound.listeners import (
+    Address,
+    BuiltListener,
+    ListenerInputs,
+    ListenerMemory,
+    outbound_listeners,
+)
+from meshscope.projection.routes.tables import RouteMemory, TableSettings, route_table
+from meshscope.projection.services.registry import UNSPECIFIED, Service
+from meshscope.projection.worlds import merge
+
+_HTTP_ALPN: Final = ("http/1.1", "h2c")
+_HTTP10_ALPN: Final = ("http/1.0", *_HTTP_ALPN)
+_CONNECT_TIMEOUT_MS: Final = 15_000
+_VIRTUAL_OUTBOUND: Final = "virtualOutbound"
+
+
+def outbound(context: Context) -> Contribution:
+    """Listeners, route tables and the treatment of unknown hosts."""
+    worlds = context.mesh.remembered(Shared).of(context)
+    return Contribution(
+        merge([{policy.key: policy for policy in _policies(context, world)} for world in worlds])
+    )
+
+
+def own_listeners(context: Context) -> Mapping[str, OutboundListener]:
+    """The proxy's outbound listeners by `address_port`, without the catch-all one."""
+    world = context.mesh.remembered(Shared).of(context)[0]
+    return {
+        f"{_own(address, context)}_{port}": built.listener
+        for (address, port), built in world.listeners.items()
+        if not built.listener.use_original_dst and not _to_itself(address, built, context)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What clients of a class share in one of the worlds.
+
+    Attributes:
+        listeners: By address and port, with real addresses.
+        policies: The same as policies, and those of the catch-all listener and the route tables.
+    """
+
+    listeners: Mapping[Address, BuiltListener]
+    policies: Mapping[Address, Policy]
+    others: tuple[Policy, ...]
+
+
+class Shared:
+    """What was worked out before for proxies of one mesh, by what it depends on."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._worlds: dict[tuple[object, ...], tuple[World, ...]] = {}
+
+    def of(self, context: Context) -> tuple[World, ...]:
+        """The worlds that unknown ages of DestinationRules allow; one where none decides."""
+        name = (
+            context.scope,
+            context.labels,
+            context.interception,
+            context.proxy.dns_domain,
+            _families(context),
+            _http10(context),
+            _idle_timeout_ms(context),
+            _reserved(context),
+            _http_proxy_port(context),
+            _is_unprivileged(context),
+            _uses_allocated(context),
+            _counts_attempts(context),
+        )
+        found = self._worlds.get(name)
+        if found is None:
+            worlds = [_world(context, 0)]
+            worlds += [_world(context, number) for number in range(1, context.rules.worlds)]
+            found = self._worlds[name] = tuple(worlds)
+        return found
+
+
+def _world(context: Context, number: int) -> World:
+    beyond = outside(context.scope, context.mesh.config)
+    listeners = _listeners(context, number)
+    memory = context.mesh.remembered(ListenerMemory)
+    policies = {
+        (address, port): memory.policy(address, port, built)
+        for (address, port), built in listeners.items()
+    }
+    others = []
+    tables: dict[str, None] = {}
+    for built in listeners.values():
+        if built.listener.use_original_dst:
+            name = key.egress(_VIRTUAL_OUTBOUND)
+            others.append(Policy(name, listener_egress(beyond), beyond.sources))
+        tables |= dict.fromkeys(chain.route_table for chain in built.listener.chains)
+    settings = _table_settings(context, number)
+    routes = context.mesh.remembered(RouteMemory)
+    for table in filter(None, tables):
+        others += route_table(table, context.scope, settings, routes)
+    return World(listeners, policies, tuple(others))
+
+
+def _policies(context: Context, world: World) -> Iterator[Policy]:
+    """The policies of a proxy: without listeners for itself, own addresses as `$self.address`."""
+    for (address, port), policy in world.policies.items():
+        built = world.listeners[address, port]
+        if _to_itself(address, built, context):
+            continue
+        own = _own(address, context)
+        if own == address:
+            yield policy
+        else:
+            yield Policy(key.outbound_listener(own, port), built.listener, built.sources)
+    yield from world.others
+
+
+def _to_itself(address: str, built: BuiltListener, context: Context) -> bool:
+    return built.of_workloads and address in context.proxy.addresses[:1]
+
+
+def _listeners(context: Context, world: int) -> Mapping[Address, BuiltListener]:
+    mesh, rules = context.mesh, context.rules
+    inputs = ListenerInputs(
+        interception=context.interception,
+        families=_families(context),
+        chains=ChainInputs(
+            context.workload.namespace,
+            dict(context.labels),
+            context.proxy.dns_domain,
+            context.scope.by_host.get,
+            lambda host: rules.find(host, world),
+            _idle_timeout_ms(context),
+        ),
+        outside=outside(context.scope, mesh.config),
+        detection_timeout_ms=mesh.config.detection_timeout_ms,
+        connect_timeout_ms=_CONNECT_TIMEOUT_MS,
+        http_alpn=_HTTP10_ALPN if _http10(context) else _HTTP_ALPN,
+        reserved=_reserved(context),
+        listen_port=mesh.config.listen_port,
+        http_proxy_port=_http_proxy_port(context),
+        unprivileged=_is_unprivileged(context),
+        address_of=lambda service: _address(service, context),
+        instances=lambda service: mesh.known.instances.of(service.host, service.namespace),
+    )
+    return outbound_listeners(context.scope, inputs, mesh.remembered(ListenerMemory))
+
+
+def _table_settings(context: Context, world: int) -> TableSettings:
+    rules = context.rules
+    return TableSettings(
+        context.workload.namespace,
+        dict(context.labels),
+        context.proxy.dns_domain,
+        context.mesh.config.retries,
+        lambda service: _addresses(service, context),
+        lambda host: rules.find(host, world),
+        outside(context.scope, context.mesh.config),
+        attempt_count=_counts_attempts(context),
+    )
+
+
+def _reserved(context: Context) -> frozenset[int]:
+    """Ports of the proxy's own listeners."""
+    metadata, config = context.proxy.metadata, context.mesh.config
+    named = (metadata.get(name) for name in ("ENVOY_STATUS_PORT", "ENVOY_PROMETHEUS_PORT"))
+    own = {int(port) for port in named if port}
+    return frozenset(own | {config.listen_port, config.inbound_port})
+
+
+def _http_proxy_port(context: Context) -> int:
+    own = str(context.proxy.metadata.get("HTTP_PROXY_PORT") or "")
+    return int(own) if own.isdecimal() else context.mesh.config.http_proxy_port
+
+
+def _own(address: str, context: Context) -> str:
+    return SELF_ADDRESS if address in context.proxy.addresses else address
+
+
+@lru_cache(maxsize=100_000)
+def _version(address: str) -> int:
+    return ip_address(address).version
+
+
+def _families(context: Context) -> frozenset[int]:
+    found = frozenset(_version(address) for address in context.proxy.addresses)
+    return found or frozenset((4,))
+
+
+def _http10(context: Context) -> bool:
+    switched = context.mesh.features.switch("PILOT_HTTP10", False)
+    return switched or context.proxy.metadata.get("HTTP10") == "1"
+
+
+def _idle_timeout_ms(context: Context) -> int | None:
+    text = context.proxy.metadata.get("IDLE_TIMEOUT")
+    return milliseconds(text) if text else None
+
+
+def _is_unprivileged(context: Context) -> bool:
+    return str(context.proxy.metadata.get("UNPRIVILEGED_POD", "")).lower() == "true"
+
+
+def _counts_attempts(context: Context) -> bool:
+    """Whether requests say which attempt they are (`proxyHeaders` of ProxyConfig)."""
+    headers: Mapping[str, Any] = context.proxy_config.get("proxyHeaders") or {}
+    return not (headers.get("attemptCount") or {}).get("disabled")
+
+
+def _addresses(service: Service, context: Context) -> tuple[str, ...]:
+    """Addresses of a service that the client can use."""
+    given = service.addresses or (service.allocated if _uses_allocated(context) else ())
+    families = _families(context)
+    found = tuple(address for address in given if _version(address) in families)
+    return found or (() if service.address == UNSPECIFIED else (service.address,))
+
+
+def _address(service: Service, context: Context) -> str:
+    """The address at which listeners of a service bind."""
+    return next(iter(_addresses(service, context)), UNSPECIFIED)
+
+
+def _uses_allocated(context: Context) -> bool:
+    """Whether the client resolves names itself, and so knows addresses that istiod gave."""
+    captures = str(context.proxy.metadata.get("DNS_CAPTURE", "")).lower() == "true"
+    allocates = context.mesh.features.switch("PILOT_ENABLE_IP_AUTOALLOCATE", True)
+    own = str(context.proxy.metadata.get("DNS_AUTO_ALLOCATE", "")).lower() == "true"
+    return captures and (allocates or own)

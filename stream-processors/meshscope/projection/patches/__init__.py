@@ -1,0 +1,1 @@
+"""What EnvoyFilters, WasmPlugins and TrafficExtensions change behind the other resources' backs."""

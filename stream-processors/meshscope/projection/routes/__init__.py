@@ -1,0 +1,1 @@
+"""Kind `http_route`: what happens to requests for a host."""

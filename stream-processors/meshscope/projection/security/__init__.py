@@ -1,0 +1,1 @@
+"""Kinds `peer_authentication`, `request_authentication`, `authorization`."""

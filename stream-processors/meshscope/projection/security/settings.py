@@ -1,0 +1,79 @@
+"""What `security` must know of istiod and of DestinationRules, read from their own forms.
+
+Source: https://istio.io/latest/docs/reference/commands/pilot-discovery/#envvars.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from meshscope.projection.destinations.destination_rule import RuleIndex
+from meshscope.projection.destinations.traffic_policy import effective
+from meshscope.projection.inbound.ports import PortPlan
+from meshscope.projection.security.request_authentication import FetchMode
+from meshscope.projection.security.workload import PolicyLookup, Switches
+
+_PROVIDER_IN_IDS_SINCE = (1, 30)
+_DEFAULT_POLICY_SINCE = (1, 31)
+_FETCH_MODES: Mapping[str, FetchMode] = {mode: mode for mode in get_args(FetchMode)}
+
+
+def switches(
+    switch: Callable[[str, bool], bool],
+    environment: Mapping[str, str],
+    version: tuple[int, int],
+) -> Switches:
+    """The switches that count here.
+
+    Args:
+        switch: Value of one of istiod's switches, given its name and its default.
+        environment: istiod's environment, for settings that are no switches.
+        version: Of the control plane, such as (1, 31).
+    """
+    fetch = environment.get("PILOT_JWT_ENABLE_REMOTE_JWKS", "false").lower()
+    sampling = environment.get("PILOT_TRACE_SAMPLING", "")
+    return Switches(
+        http10=switch("PILOT_HTTP10", False),
+        exchange=switch("PILOT_ENABLE_METADATA_EXCHANGE", True),
+        exchange_alpn=not switch("PILOT_DISABLE_MX_ALPN", False),
+        alpn_filter=switch("PILOT_ENABLE_ALPN_FILTER", True),
+        check_trust_domain=not switch("PILOT_SKIP_VALIDATE_TRUST_DOMAIN", False),
+        use_remote_address=switch("PILOT_SIDECAR_USE_REMOTE_ADDRESS", False),
+        proxy_100_continue=switch("ENABLE_100_CONTINUE_HEADERS", True),
+        several_providers=switch("PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS", False),
+        provider_in_ids=version >= _PROVIDER_IN_IDS_SINCE,
+        fetch_keys=_FETCH_MODES.get(fetch, "false"),
+        sampling_percent=float(sampling or 1.0),
+        ingress_tls=switch("ENABLE_TLS_ON_SIDECAR_INGRESS", False),
+    )
+
+
+def inbound_policies_of(
+    rules: RuleIndex, namespace: str, mesh_config: Mapping[str, Any], version: tuple[int, int]
+) -> PolicyLookup:
+    """Find the traffic policy that a workload applies to its own ports.
+
+    Rules with a workload selector are for clients; they do not count.
+
+    Args:
+        rules: Every DestinationRule.
+        namespace: Namespace of the workload.
+        mesh_config: MeshConfig.
+        version: Of the control plane.
+    """
+    defaults = mesh_config.get("defaultTrafficPolicy") if version >= _DEFAULT_POLICY_SINCE else None
+
+    def find(plan: PortPlan) -> tuple[Mapping[str, Any] | None, ...]:
+        owner = plan.owner
+        if owner is None:
+            return (effective(None, None, plan.policy_port, defaults).blocks,)
+        return tuple(
+            effective(
+                next((r.policy for r in reversed(found) if r.selector is None), None),
+                None,
+                plan.policy_port,
+                defaults,
+            ).blocks
+            for found in rules.candidates(namespace, owner.namespace, owner.host)
+        )
+
+    return find

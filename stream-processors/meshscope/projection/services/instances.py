@@ -1,0 +1,349 @@
+"""Who serves a service: Pods behind EndpointSlices, WorkloadEntries, endpoints of ServiceEntries.
+
+Endpoints belong to a host and a namespace, whatever declared them: a ServiceEntry for the host of a
+Kubernetes service in the same namespace adds to the service's endpoints.
+
+Source: https://istio.io/latest/docs/reference/config/networking/service-entry/,
+https://istio.io/latest/docs/reference/config/networking/workload-entry/ and
+https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from meshscope.events.resource import Resource
+from meshscope.projection.services.locality import Place
+
+Json = Mapping[str, Any]
+Labels = Mapping[str, str]
+Health = Literal["healthy", "unready", "draining", "terminating"]
+
+TLS_MODE = "security.istio.io/tlsMode"
+MUTUAL = "istio"
+_NO_TLS = "disabled"
+_SERVICE_NAME = "kubernetes.io/service-name"
+_WORKLOAD_NAME = "service.istio.io/workload-name"
+_GROUP = "istio.io/autoRegistrationGroup"
+_LOCALITY = "istio-locality"
+_CANONICAL_NAME = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
+_CANONICAL_REVISION = (
+    "service.istio.io/canonical-revision",
+    "app.kubernetes.io/version",
+    "version",
+)
+_REGION = ("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region")
+_ZONE = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")
+_SUB_ZONE = ("topology.istio.io/subzone",)
+_HOSTNAME = "kubernetes.io/hostname"
+_CLUSTER = "topology.istio.io/cluster"
+_NETWORK = "topology.istio.io/network"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """An address and port that serve one port of a service.
+
+    Attributes:
+        address, port: As configured: IP, DNS name or path of a socket (port 0).
+        port_name: Name of the service's port.
+        labels: Of the workload, with those of its place.
+        tls_mode: `istio` where a sidecar takes mutual TLS; empty: none.
+        namespace: Of the workload; empty: not known.
+        workload: Name, namespace, canonical name, revision and cluster, joined by `;`.
+        named_workload: The same as older control planes write it for ServiceEntries.
+        identity: SPIFFE name of its service account; empty: none.
+        node: Kubernetes node.
+        place: Where it is.
+        weight: Its share.
+        health: As declared.
+    """
+
+    address: str
+    port: int
+    port_name: str
+    labels: Labels = field(default_factory=dict)
+    tls_mode: str = ""
+    namespace: str = ""
+    workload: str = ""
+    named_workload: str = ""
+    identity: str = ""
+    node: str = ""
+    place: Place = Place()
+    weight: int = 1
+    health: Health = "healthy"
+
+
+def place_of(labels: Labels, node: Labels) -> Place:
+    """Where a workload is: as its own label says, else as its node's labels say."""
+    own = labels.get(_LOCALITY, "")
+    if own:
+        return Place.parse(own if "/" in own else own.replace(".", "/"))
+    return Place(*(_first(node, names) or "" for names in (_REGION, _ZONE, _SUB_ZONE)))
+
+
+def with_place(
+    labels: Labels, place: Place, *, cluster: str = "", node: str = "", network: str = ""
+) -> Labels:
+    """Labels of a workload with those that tell where it is."""
+    known = {
+        _REGION[0]: place.region,
+        _ZONE[0]: place.zone,
+        _SUB_ZONE[0]: place.sub_zone,
+        _CLUSTER: cluster,
+        _HOSTNAME: node,
+        _NETWORK: network,
+    }
+    return {**labels, **{name: value for name, value in known.items() if value}}
+
+
+def spiffe(trust_domain: str, namespace: str, account: str) -> str:
+    """SPIFFE name of a service account."""
+    return f"spiffe://{trust_domain.replace('@', '.')}/ns/{namespace}/sa/{account}"
+
+
+def describe(name: str, namespace: str, labels: Labels, cluster: str) -> str:
+    """What telemetry is told of a workload."""
+    canonical = _first(labels, _CANONICAL_NAME)
+    revision = _first(labels, _CANONICAL_REVISION) or ""
+    return ";".join(
+        (
+            name,
+            namespace,
+            name if canonical is None else canonical,
+            "" if revision == "latest" else revision,
+            cluster,
+        )
+    )
+
+
+def _first(labels: Labels, names: Iterable[str]) -> str | None:
+    return next((labels[name] for name in names if name in labels), None)
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceIndex:
+    """All instances, by host and namespace of the service.
+
+    Attributes:
+        resources: EndpointSlices, Pods, Nodes, Services, ServiceEntries, WorkloadEntries.
+        cluster: Kubernetes cluster id.
+        trust_domain: Of the mesh.
+        domain: DNS domain of the cluster.
+    """
+
+    resources: tuple[Resource, ...]
+    cluster: str = "Kubernetes"
+    trust_domain: str = "cluster.local"
+    domain: str = "cluster.local"
+
+    def of(self, host: str, namespace: str) -> tuple[Instance, ...]:
+        """Instances of every port of a service."""
+        return self._by_service.get((host, namespace), ())
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, list[Resource]]:
+        found: dict[str, list[Resource]] = defaultdict(list)
+        for resource in self.resources:
+            found[resource.kind].append(resource)
+        return found
+
+    @cached_property
+    def _pods(self) -> Mapping[tuple[str, str], Resource]:
+        return {(pod.namespace, pod.name): pod for pod in self._kinds.get("Pod", ())}
+
+    @cached_property
+    def _nodes(self) -> Mapping[str, Labels]:
+        return {node.name: node.labels for node in self._kinds.get("Node", ())}
+
+    @cached_property
+    def _by_service(self) -> Mapping[tuple[str, str], tuple[Instance, ...]]:
+        found: dict[tuple[str, str], list[Instance]] = defaultdict(list)
+        for piece in self._kinds.get("EndpointSlice", ()):
+            name = piece.labels.get(_SERVICE_NAME)
+            if name and piece.body.get("addressType") != "FQDN":
+                host = f"{name}.{piece.namespace}.svc.{self.domain}"
+                found[host, piece.namespace] += self._of_slice(piece)
+        for service in self._kinds.get("Service", ()):
+            host = f"{service.name}.{service.namespace}.svc.{self.domain}"
+            found[host, service.namespace] += self._of_workload_entries(service)
+        for entry in self._kinds.get("ServiceEntry", ()):
+            for host in dict.fromkeys(entry.spec.get("hosts") or ()):
+                found[host, entry.namespace] += self._of_service_entry(entry, host)
+        return {service: tuple(instances) for service, instances in found.items()}
+
+    def _of_slice(self, piece: Resource) -> Iterator[Instance]:
+        for endpoint in piece.body.get("endpoints") or ():
+            target = endpoint.get("targetRef") or {}
+            pod = None
+            if target.get("kind") == "Pod":
+                pod = self._pods.get((target.get("namespace", ""), target.get("name", "")))
+                if pod is None:
+                    continue
+            health = _health(endpoint.get("conditions") or {})
+            for address in endpoint.get("addresses") or ():
+                for port in piece.body.get("ports") or ():
+                    yield self._pod_instance(
+                        pod, address, port.get("port") or 0, port.get("name") or "", health
+                    )
+
+    def _pod_instance(
+        self, pod: Resource | None, address: str, port: int, port_name: str, health: Health
+    ) -> Instance:
+        if pod is None:
+            return Instance(
+                address,
+                port,
+                port_name,
+                labels=with_place({}, Place(), cluster=self.cluster),
+                workload=describe("", "", {}, self.cluster),
+                named_workload=describe("", "", {}, self.cluster),
+                health=health,
+            )
+        node = pod.spec.get("nodeName", "")
+        place = place_of(pod.labels, self._nodes.get(node, {}))
+        name = pod.labels.get(_WORKLOAD_NAME) or _owner(pod)
+        workload = describe(name, pod.namespace, pod.labels, self.cluster)
+        return Instance(
+            address,
+            port,
+            port_name,
+            labels=with_place(pod.labels, place, cluster=self.cluster, node=node),
+            tls_mode=_tls_mode(pod.labels.get(TLS_MODE, _NO_TLS)),
+            namespace=pod.namespace,
+            workload=workload,
+            named_workload=workload,
+            identity=spiffe(
+                self.trust_domain, pod.namespace, pod.spec.get("serviceAccountName") or "default"
+            ),
+            node=node,
+            place=place,
+            health=health,
+        )
+
+    def _of_workload_entries(self, service: Resource) -> Iterator[Instance]:
+        """WorkloadEntries that a Kubernetes service selects."""
+        selector = service.spec.get("selector") or {}
+        if not selector or service.spec.get("type") == "ExternalName":
+            return
+        for entry in self._workload_entries(service.namespace, selector):
+            for port in service.spec.get("ports") or ():
+                target = port.get("targetPort", port.get("port"))
+                ports = entry.spec.get("ports") or {}
+                number = target if isinstance(target, int) else ports.get(target)
+                if number:
+                    yield self._entry_instance(
+                        entry.spec,
+                        entry.namespace,
+                        _entry_name(entry),
+                        (number, port.get("name") or ""),
+                        entry.labels,
+                    )
+
+    def _workload_entries(self, namespace: str, selector: Labels) -> Iterator[Resource]:
+        for entry in self._kinds.get("WorkloadEntry", ()):
+            labels = {**entry.labels, **(entry.spec.get("labels") or {})}
+            if entry.namespace == namespace and selector.items() <= labels.items():
+                yield entry
+
+    def _of_service_entry(self, entry: Resource, host: str) -> Iterator[Instance]:
+        spec = entry.spec
+        selector = spec.get("workloadSelector")
+        for port in spec.get("ports") or ():
+            name = port.get("name") or ""
+            target = port.get("targetPort") or port.get("number") or 0
+            endpoints = spec.get("endpoints") or ()
+            if selector is not None:
+                yield from self._selected(entry, selector.get("labels") or {}, name, target)
+            elif not endpoints and spec.get("resolution") in ("DNS", "DNS_ROUND_ROBIN"):
+                yield Instance(
+                    host,
+                    target,
+                    name,
+                    namespace=entry.namespace,
+                    workload=describe(entry.name, entry.namespace, {}, self.cluster),
+                    named_workload=describe("", "", {}, self.cluster),
+                )
+            for index, endpoint in enumerate(endpoints):
+                yield self._entry_instance(
+                    endpoint,
+                    entry.namespace,
+                    f"{entry.name}-{index}",
+                    ((endpoint.get("ports") or {}).get(name) or target, name),
+                )
+
+    def _selected(
+        self, entry: Resource, selector: Labels, port_name: str, target: int
+    ) -> Iterator[Instance]:
+        """WorkloadEntries and Pods that a ServiceEntry selects."""
+        for found in self._workload_entries(entry.namespace, selector):
+            port = (found.spec.get("ports") or {}).get(port_name) or target
+            yield self._entry_instance(
+                found.spec, found.namespace, _entry_name(found), (port, port_name), found.labels
+            )
+        for pod in self._kinds.get("Pod", ()):
+            address = (pod.body.get("status") or {}).get("podIP")
+            if (
+                pod.namespace == entry.namespace
+                and selector.items() <= pod.labels.items()
+                and address
+                and _is_ready(pod)
+            ):
+                yield self._pod_instance(pod, address, target, port_name, "healthy")
+
+    def _entry_instance(
+        self,
+        spec: Json,
+        namespace: str,
+        name: str,
+        port: tuple[int, str],
+        metadata_labels: Labels | None = None,
+    ) -> Instance:
+        """An endpoint as a WorkloadEntry writes it; `port` is number and name."""
+        labels = {**(metadata_labels or {}), **(spec.get("labels") or {})}
+        account = spec.get("serviceAccount", "")
+        locality = spec.get("locality", "")
+        place = Place.parse(locality) if locality else place_of(labels, {})
+        address = spec.get("address", "")
+        path = address.startswith("unix://")
+        return Instance(
+            address,
+            0 if path else port[0],
+            port[1],
+            labels=with_place(labels, place, cluster=self.cluster, network=spec.get("network", "")),
+            tls_mode=_tls_mode(labels.get(TLS_MODE, MUTUAL if account else _NO_TLS)),
+            namespace=namespace,
+            workload=describe(name, namespace, labels, self.cluster),
+            named_workload=describe("", "", labels, self.cluster),
+            identity=spiffe(self.trust_domain, namespace, account) if account else "",
+            place=place,
+            weight=spec.get("weight") or 1,
+        )
+
+
+def _tls_mode(label: str) -> str:
+    return "" if label == _NO_TLS else label
+
+
+def _entry_name(entry: Resource) -> str:
+    return entry.annotations.get(_GROUP) or entry.labels.get(_WORKLOAD_NAME) or entry.name
+
+
+def _owner(pod: Resource) -> str:
+    """The Deployment that a Pod's name tells, else the Pod."""
+    revision = pod.labels.get("pod-template-hash", "")
+    before, found, _ = pod.name.rpartition(f"-{revision}-")
+    return before if revision and found else pod.name
+
+
+def _health(conditions: Json) -> Health:
+    if conditions.get("ready", True) is not False:
+        return "healthy"
+    return "terminating" if conditions.get("terminating", True) is not False else "unready"
+
+
+def _is_ready(pod: Resource) -> bool:
+    conditions = (pod.body.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)

@@ -1,0 +1,1 @@
+"""Kind `telemetry`: what is logged, traced and measured."""
