@@ -243,7 +243,7 @@ class _Builder:
         value = self._resolve(event, written.line)
         if event.anchor:
             self._anchors[event.anchor] = (value, 1)
-        self._add(value, written, 1, plain=event.style is None)
+        self._add(value, written, 1, plain=event.implicit[0])
 
     def _resolve(self, event: yaml.ScalarEvent, line: int) -> Any:
         tag = _known_tag(event, line)
