@@ -22,6 +22,7 @@ def proxy(name: str, verdict: str, **other: Any) -> dict[str, Any]:
         "connected": True,
         "verified_at": AT,
         "unverifiable": [],
+        "limits": ["MSC-5003: environment is not known; Istio's defaults are assumed"],
     }
     return row | other
 

@@ -29,6 +29,9 @@ def columns_in_schema() -> dict[str, list[str]]:
             if table is not None:
                 body = statement[statement.index("(\n") : statement.index("\n)\n")]
                 found[table[1]] = re.findall(r"(?m)^    (\w+) ", body)
+            altered = re.search(r"ALTER TABLE (\w+)", statement)
+            if altered is not None:
+                found[altered[1]] += re.findall(r"ADD COLUMN (\w+) ", statement)
     return found
 
 

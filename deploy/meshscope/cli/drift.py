@@ -1,6 +1,8 @@
 """`meshscope drift`: what is said of the proxies now."""
 
 import time
+from collections.abc import Sequence
+from typing import cast
 
 import click
 from rich.console import Group
@@ -73,4 +75,6 @@ def _notes(row: dict[str, object]) -> str:
     unverifiable = row["unverifiable"]
     if isinstance(unverifiable, list | tuple) and unverifiable:
         notes.append(f"{len(unverifiable)} not verifiable")
+    # Their codes here; what they say takes more room than a table has, see `-o json`.
+    notes += [str(limit).partition(":")[0] for limit in cast("Sequence[object]", row["limits"])]
     return "; ".join(notes)

@@ -19,6 +19,7 @@ class ProxyLine:
 
     Attributes:
         health: What is wrong with the proxy itself, in words; empty: nothing.
+        limits: What the verdict does not say for certain (`MSC-5xxx`).
         coverage: Share of its configuration that was explained, as `99.8 %`; empty: not known.
     """
 
@@ -33,6 +34,7 @@ class ProxyLine:
     health: str
     verified_at: str
     unverifiable: tuple[str, ...]
+    limits: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ def _proxy(row: Row) -> ProxyLine:
         health=", ".join(health),
         verified_at=_time(row["verified_at"]) if verified else "",
         unverifiable=tuple(row["unverifiable"]),
+        limits=tuple(row["limits"]),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, Message, Producer
 
 from meshscope.agent.spool import Spool
+from meshscope.transport.sending_time import sent_at_header
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,16 @@ class Delivery:
             idempotent producer numbers its records, and a broker that lost its log does not know
             where it stood.
         spool: What is to be sent.
+        now_ms: The agent's clock, UTC in milliseconds.
     """
 
-    def __init__(self, make_producer: Callable[[], Producer], spool: Spool) -> None:
+    def __init__(
+        self, make_producer: Callable[[], Producer], spool: Spool, now_ms: Callable[[], int]
+    ) -> None:
         self._make_producer = make_producer
         self._producer = make_producer()
         self._spool = spool
+        self._now_ms = now_ms
         self._generation = 0
         self._sent_up_to = 0
         self._in_flight: set[int] = set()
@@ -79,7 +84,7 @@ class Delivery:
                     record.topic,
                     key=record.key,
                     value=record.value,
-                    headers=list(record.headers),
+                    headers=[*record.headers, sent_at_header(self._now_ms())],
                     on_delivery=self._report(spooled.number),
                 )
             except BufferError:

@@ -214,7 +214,7 @@ async def run(settings: AgentSettings, stopped: asyncio.Event, version: str) -> 
         def make_producer() -> Producer:
             return Producer(producer_config(settings.brokers, client_id))
 
-        delivery = Delivery(make_producer, spool)
+        delivery = Delivery(make_producer, spool, now_ms)
         async with Admin(settings.admin, settings.admin_timeout_seconds) as admin:
             loop = Loop(
                 settings=settings,

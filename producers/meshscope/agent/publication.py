@@ -127,7 +127,8 @@ def publish(
         root=what.root,
         ir_version=IR_VERSION,
         observed_at=now_ms,
-        config_at=what.config_at,
+        # A clock that was set back since must not make the configuration younger than its news.
+        config_at=min(what.config_at, now_ms),
         state=state,
         shards=shard_digests(what.shards),
         coverage_consumed=what.coverage[0],

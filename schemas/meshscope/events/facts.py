@@ -323,6 +323,18 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class EquivalentDifference:
+    """A policy that differs from what is declared in form only; fields as in `Drift`."""
+
+    key: str
+    code: str
+    change: str
+    expected: str
+    observed: str
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What verification says of one proxy at one time.
 
@@ -338,6 +350,8 @@ class Verdict:
         snapshot, declared: Inputs, as in `Drift`.
         coverage: Share of the dump that was explained, 0 to 1.
         revision: As in `Drift`.
+        equivalents: The first of the differences in form only.
+        notes: Limits of this verdict (`MSC-5xxx`).
     """
 
     id: str
@@ -354,6 +368,8 @@ class Verdict:
     policies: int = 0
     coverage: float = 0.0
     revision: int = 0
+    equivalents: tuple[EquivalentDifference, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,13 @@ class Topic:
             *(["compact"] if self.compacted else []),
             *(["delete"] if self.retention_ms is not None else []),
         ]
-        settings = {"cleanup.policy": ",".join(policies), "compression.type": "producer"}
+        settings = {
+            "cleanup.policy": ",".join(policies),
+            "compression.type": "producer",
+            # The broker's time, not the producer's: retention goes by it, and Kafka refuses
+            # records from the future.
+            "message.timestamp.type": "LogAppendTime",
+        }
         if self.retention_ms is not None:
             settings["retention.ms"] = str(self.retention_ms)
         if self.max_message_bytes is not None:

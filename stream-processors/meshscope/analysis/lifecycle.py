@@ -119,7 +119,7 @@ def speak(state: AnomalyState, now: int) -> tuple[AnomalyState, Anomaly | None]:
             opened_at=state.updated_at,
         )
         status: Literal["opened", "updated"] = "opened"
-    elif not unsaid(state) or now - state.spoke_at < COALESCE_MS:
+    elif not unsaid(state) or 0 <= now - state.spoke_at < COALESCE_MS:
         return state, None
     else:
         status = "updated"

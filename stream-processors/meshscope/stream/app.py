@@ -33,6 +33,7 @@ from meshscope.events.topics import (
 )
 from meshscope.stream import decoding, ledger, record
 from meshscope.stream.broadcast_reader import BroadcastReader
+from meshscope.stream.clock_skew import SeenEnds, SkewBounds, skew_bounds
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS
 from meshscope.stream.failure import EXIT_POISONED, EXIT_RESTART, stop_at_once
 from meshscope.stream.faust_guard import guard
@@ -40,12 +41,13 @@ from meshscope.stream.gaps import GapDetector
 from meshscope.stream.join import Join
 from meshscope.stream.judgement import Judge, Project
 from meshscope.stream.ledger import AnomalyRecord, Ledger
-from meshscope.stream.outlet import Headers, Outlet
+from meshscope.stream.outlet import Headers, Outlet, own_headers
 from meshscope.stream.record import ProxyRecord
 from meshscope.stream.settings import WorkerSettings
 from meshscope.stream.step import Now, Step, Timing
 from meshscope.stream.tables import StateTable
 from meshscope.stream.watchdog import Watchdog
+from meshscope.transport.sending_time import sent_at
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,11 @@ def utc_ms() -> int:
 def monotonic_ms() -> int:
     """Monotonic time in milliseconds."""
     return time.monotonic_ns() // 1_000_000
+
+
+def this_moment() -> Now:
+    """The time, on both clocks."""
+    return Now(monotonic_ms(), utc_ms())
 
 
 class StreamWorker:
@@ -96,6 +103,7 @@ class StreamWorker:
         self._ready = False
         self._partitions: set[int] = set()
         self._gaps = GapDetector()
+        self._ends = SeenEnds()
         self._poison_in_a_row: dict[str, int] = {}
         self._counts = {"snapshots": 0, "evidence": 0, "poison": 0}
 
@@ -125,10 +133,10 @@ class StreamWorker:
             log_epoch,
             self._proxies,
             self._outlet,
-            lambda: Now(monotonic_ms(), utc_ms()),
+            this_moment,
             self._compute,
         )
-        self._ledger = Ledger(self._anomalies, self._outlet.anomaly, utc_ms)
+        self._ledger = Ledger(self._anomalies, self._outlet.anomaly, this_moment)
         self._reader = BroadcastReader(settings.broker, self._join)
 
         self._agent("snapshots", (SNAPSHOTS,), self._snapshot)
@@ -150,8 +158,18 @@ class StreamWorker:
         proxy = _key(message)
         snapshot = None if message.value is None else decoding.snapshot(message.key, message.value)
         async with self._lock:
-            await self._join.snapshot(proxy, message.partition, snapshot)
+            await self._join.snapshot(
+                proxy, message.partition, snapshot, self._skew_bounds(message)
+            )
         self._counts["snapshots"] += 1
+
+    def _skew_bounds(self, message: Any) -> SkewBounds | None:
+        """What a record says of the clock of its sender; None: nothing."""
+        sent = sent_at(own_headers(message.headers))
+        if sent is None:
+            return None
+        place = (message.topic, message.partition, message.offset)
+        return skew_bounds(sent, utc_ms(), self._ends.age(*place, monotonic_ms()))
 
     async def _evidence(self, message: Any) -> None:
         drift: Drift = decode(message.value or b"", Drift)
@@ -233,7 +251,11 @@ class StreamWorker:
             if not self._ready:
                 continue
             done = self._progress()
-            stuck = watchdog.stuck(done, await self._reader.ends(done), time.monotonic())
+            asked = monotonic_ms()
+            ends = await self._reader.ends(done)
+            for place, end in ends.items():
+                self._ends.saw(*place, end, asked)
+            stuck = watchdog.stuck(done, ends, time.monotonic())
             if stuck and self._ready:
                 stop_at_once(EXIT_RESTART, f"nothing was read for too long from {stuck}")
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 from meshscope.events.facts import Drift, PolicyRequest, Snapshot, Verdict
 from meshscope.stream.agenda import Agenda
 from meshscope.stream.broadcast import Broadcast, Change
+from meshscope.stream.clock_skew import SkewBounds
 from meshscope.stream.decoding import BroadcastEvent
 from meshscope.stream.expectation import Expectations
 from meshscope.stream.judgement import Judge, Project
@@ -115,15 +116,21 @@ class Join:
         for proxy, cluster in proxies:
             self._agenda.add(proxy, cluster)
 
-    async def snapshot(self, proxy: str, partition: int, snapshot: Snapshot | None) -> None:
-        """A snapshot was read; None: the proxy has gone."""
+    async def snapshot(
+        self,
+        proxy: str,
+        partition: int,
+        snapshot: Snapshot | None,
+        bounds: SkewBounds | None = None,
+    ) -> None:
+        """A snapshot was read; None: the proxy has gone. For `bounds` see `receive`."""
         record = await self._settled(proxy)
         if snapshot is None:
             if record is not None:
                 await self._commit(proxy, leave(record, self._world.log_epoch, self._clock()))
             self._agenda.remove(proxy)
             return
-        received = receive(record, snapshot, partition, self._new_life())
+        received = receive(record, snapshot, partition, self._new_life(), bounds)
         if received is record:
             return
         self._agenda.track(proxy, snapshot.cluster)

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshscope.events.control_plane import ControlPlane
-from meshscope.events.facts import Change, FieldDifference, Snapshot, Source
+from meshscope.events.facts import (
+    Change,
+    EquivalentDifference,
+    FieldDifference,
+    Snapshot,
+    Source,
+)
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
 from meshscope.policy.key import PolicyKey
@@ -36,17 +42,19 @@ class Judgement:
         verdict: `in-sync`, `drift`, `unverifiable`, or `unknown`: nothing was there to compare.
         differences: Those that are drift, one per key, sorted by key.
         unverifiable: Parts of which nothing can be said, each with its reason.
-        equivalent: Number of differences in form only.
+        equivalents: Differences in form only.
         policies: Number of policies that were compared.
         reason: Why it is `unknown`.
+        notes: Limits of this verdict (`MSC-5xxx`).
     """
 
     verdict: Literal["in-sync", "drift", "unverifiable", "unknown"]
     differences: tuple[Difference, ...] = ()
     unverifiable: tuple[str, ...] = ()
-    equivalent: int = 0
+    equivalents: tuple[EquivalentDifference, ...] = ()
     policies: int = 0
     reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 Project = Callable[[ControlPlane, tuple[Resource, ...], ProxyInputs], Projection]

@@ -10,6 +10,7 @@ import msgspec
 from meshscope.analysis.anomaly import fingerprint
 from meshscope.analysis.lifecycle import COALESCE_MS, AnomalyState, speak, take, unsaid
 from meshscope.events.facts import Anomaly, Drift
+from meshscope.stream.step import Now
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,14 @@ class Ledger:
     Args:
         records: Storage.
         publish: Sends an anomaly; returns when the broker has it.
-        clock: UTC in milliseconds.
+        clock: The time.
     """
 
     def __init__(
         self,
         records: AnomalyRecords,
         publish: Callable[[Anomaly], Awaitable[None]],
-        clock: Callable[[], int],
+        clock: Callable[[], Now],
     ) -> None:
         self._records = records
         self._publish = publish
@@ -85,7 +86,7 @@ class Ledger:
 
     async def work(self) -> None:
         """Publish the updates that waited long enough."""
-        now = self._clock()
+        now = self._clock().monotonic
         for name in [name for name, at in self._unsaid.items() if at <= now]:
             record = self._records.get(name)
             if record is None:
@@ -95,11 +96,11 @@ class Ledger:
 
     async def _settle(self, name: str, record: AnomalyRecord) -> None:
         now = self._clock()
-        state, anomaly = speak(record.state, now)
+        state, anomaly = speak(record.state, now.utc)
         if anomaly is not None:
             await self._publish(anomaly)
         await self._records.put(name, AnomalyRecord(record.partition, state), durable=False)
         if unsaid(state):
-            self._unsaid[name] = now + COALESCE_MS
+            self._unsaid[name] = now.monotonic + COALESCE_MS
         else:
             self._unsaid.pop(name, None)

@@ -63,7 +63,7 @@ class Outlet:
             partition=message.partition,
             offset=message.offset,
             value=message.value,
-            headers=_own_headers(message.headers),
+            headers=own_headers(message.headers),
             stage=stage,
             code="poison",
             error=str(error),
@@ -79,5 +79,6 @@ class Outlet:
         await asyncio.wait_for(asyncio.gather(*pending), DEADLINE_SECONDS)
 
 
-def _own_headers(headers: Any) -> Headers:
+def own_headers(headers: Any) -> Headers:
+    """The headers of a record that was read, which Faust gives in two shapes."""
     return list(headers.items() if hasattr(headers, "items") else headers or ())

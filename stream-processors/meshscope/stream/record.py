@@ -73,6 +73,8 @@ class ProxyRecord:
         life: Unique name of this record. A proxy whose record was removed gets another, also if the
             same snapshots are read once more, so that no two facts have one id.
         snapshot: The newest one.
+        past: Epochs of the agent's earlier lives, the latest first.
+        clock_skew: See `clock_skew.skew`.
         revision: Number of facts published about this proxy.
         windows: By lane.
         open: Drifts that are open, by policy key.
@@ -84,6 +86,8 @@ class ProxyRecord:
     partition: int
     life: str
     snapshot: Snapshot
+    past: tuple[str, ...] = ()
+    clock_skew: int = 0
     revision: int = 0
     windows: Mapping[str, Window] = field(default_factory=dict, hash=False)
     open: Mapping[str, OpenDrift] = field(default_factory=dict, hash=False)
@@ -102,6 +106,8 @@ class _Stored:
     open: dict[str, OpenDrift]
     said: Said | None
     outbox: list[bytes]
+    past: tuple[str, ...] = ()
+    clock_skew: int = 0
     gone: bool = False
 
 
@@ -125,6 +131,8 @@ def dump(record: ProxyRecord, now: int) -> bytes:
             open=dict(record.open),
             said=record.said,
             outbox=[encode(fact) for fact in record.outbox],
+            past=record.past,
+            clock_skew=record.clock_skew,
             gone=record.gone,
         )
     )
@@ -143,6 +151,8 @@ def load(data: bytes, now: int) -> ProxyRecord:
         partition=stored.partition,
         life=stored.life,
         snapshot=decode(stored.snapshot, Snapshot),
+        past=stored.past,
+        clock_skew=stored.clock_skew,
         revision=stored.revision,
         windows={
             lane: replace(window, until=now + window.until)

@@ -1,15 +1,22 @@
 """What is said about a proxy: drifts that open, repeat and close, and verdicts, fact by fact."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
 import msgspec
 
 from meshscope.events.codec import encode
-from meshscope.events.facts import Drift, FieldDifference, Snapshot, Verdict
+from meshscope.events.facts import (
+    Drift,
+    EquivalentDifference,
+    FieldDifference,
+    Snapshot,
+    Verdict,
+)
 from meshscope.policy.canonical import content_bytes, digest_bytes
 from meshscope.policy.source import ResourceRef
+from meshscope.stream import clock_skew
 from meshscope.stream.broadcast import Declaration
 from meshscope.stream.expectation import LANES, Expectation, lane
 from meshscope.stream.judgement import Difference, Judgement
@@ -26,6 +33,7 @@ MAX_OUTBOX_BYTES: Final = 300_000
 MAX_TEXT: Final = 1_000
 MAX_FIELDS: Final = 40
 MAX_UNVERIFIABLE: Final = 100
+MAX_EQUIVALENTS: Final = 50
 
 
 def fact_id(log_epoch: str, life: str, revision: int) -> str:
@@ -104,7 +112,8 @@ class Statements:
             declaration.digest,
             reason=judgement.reason or _converging(len(held)),
             unverifiable=judgement.unverifiable,
-            equivalent=judgement.equivalent,
+            equivalents=judgement.equivalents,
+            notes=judgement.notes,
             differences=len(differing) - len(held),
             policies=judgement.policies,
         )
@@ -149,11 +158,14 @@ class Statements:
             self._close(key, declaration.digest)
             self._add(key, difference, declaration)
             return
-        due = self._now.utc - known.said_at >= self._world.timing.repeat
-        if due or known.looks != _looks(difference, declaration):
+        if self._is_due(known.said_at) or known.looks != _looks(difference, declaration):
             self._drift(
                 "open", self._next_id(), known.episode, known.opened_at, difference, declaration
             )
+
+    def _is_due(self, said_at: int) -> bool:
+        """Whether to say once more what was said then, or will have been: clocks are set back."""
+        return not 0 <= self._now.utc - said_at < self._world.timing.repeat
 
     def _same_anomaly(self, key: str, difference: Difference) -> bool:
         """Whether an open drift is evidence of the anomaly that it was evidence of before.
@@ -174,6 +186,7 @@ class Statements:
     ) -> None:
         snapshot = self._record.snapshot
         key = str(difference.key)
+        observed_at = max(opened_at, self._now.utc)
         self._open[key] = OpenDrift(
             episode=episode,
             key=key,
@@ -203,7 +216,7 @@ class Statements:
                 snapshot=snapshot.id,
                 declared=declaration.digest,
                 opened_at=opened_at,
-                observed_at=self._now.utc,
+                observed_at=observed_at,
                 fields=tuple(
                     FieldDifference(each.path, _clip(each.expected), _clip(each.observed))
                     for each in difference.fields[:MAX_FIELDS]
@@ -227,7 +240,8 @@ class Statements:
         *,
         reason: str = "",
         unverifiable: Iterable[str] = (),
-        equivalent: int = 0,
+        equivalents: Sequence[EquivalentDifference] = (),
+        notes: Iterable[str] = (),
         differences: int = 0,
         policies: int = 0,
     ) -> None:
@@ -242,14 +256,16 @@ class Statements:
             observed_at=0,
             reason=_clip(reason),
             unverifiable=_first(unverifiable),
-            equivalent=equivalent,
+            equivalent=len(equivalents),
             differences=differences,
             policies=policies,
             coverage=_coverage(snapshot),
+            equivalents=tuple(map(_clipped, equivalents[:MAX_EQUIVALENTS])),
+            notes=_first(filter(None, (*notes, clock_skew.note(self._record.clock_skew)))),
         )
         looks = digest_bytes("verdict", content_bytes(fact))
         said = self._said
-        if said and said.looks == looks and self._now.utc - said.at < self._world.timing.repeat:
+        if said and said.looks == looks and not self._is_due(said.at):
             return
         self._said = Said(verdict, looks, self._now.utc)
         self._publish(
@@ -284,7 +300,7 @@ def closing(
         snapshot=record.snapshot.id,
         declared=declared,
         opened_at=drift.opened_at,
-        observed_at=now.utc,
+        observed_at=max(drift.opened_at, now.utc),
         sources=drift.sources,
         revision=revision,
     )
@@ -319,6 +335,12 @@ def _first(lines: Iterable[str]) -> tuple[str, ...]:
     listed = [_clip(line) for line in lines]
     rest = len(listed) - MAX_UNVERIFIABLE
     return (*listed[:MAX_UNVERIFIABLE], *([f"… and {rest} more"] if rest > 0 else []))
+
+
+def _clipped(difference: EquivalentDifference) -> EquivalentDifference:
+    return replace(
+        difference, expected=_clip(difference.expected), observed=_clip(difference.observed)
+    )
 
 
 def _clip(text: str) -> str:

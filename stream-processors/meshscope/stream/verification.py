@@ -8,12 +8,13 @@ Pure: time comes in as a value, and what must be published lies in the outbox of
 """
 
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 
 from meshscope.events import convert
 from meshscope.events.facts import Drift, Snapshot, Verdict
 from meshscope.policy.canonical import IR_VERSION
 from meshscope.stream.broadcast import Declaration, Unready
+from meshscope.stream.clock_skew import SkewBounds, skew
 from meshscope.stream.expectation import Expectation, meaning_root
 from meshscope.stream.judgement import Judgement
 from meshscope.stream.observation import Missing, observe
@@ -21,20 +22,43 @@ from meshscope.stream.record import ProxyRecord
 from meshscope.stream.statements import Statements, closing, fact_id
 from meshscope.stream.step import Now, Step, World
 
+MAX_PAST: Final = 8
+"""Earlier lives of an agent that are remembered. What is read once more after a worker died does
+not go back further."""
+
 
 def receive(
-    record: ProxyRecord | None, snapshot: Snapshot, partition: int, life: str
+    record: ProxyRecord | None,
+    snapshot: Snapshot,
+    partition: int,
+    life: str,
+    bounds: SkewBounds | None = None,
 ) -> ProxyRecord:
     """A snapshot came; one that is not newer than the known one changes nothing.
 
+    Within a life of the agent sequence numbers decide, and between lives the order of the log, in
+    which an agent that starts puts what an earlier life left before its own. Clocks decide nothing:
+    one that was set back would make a new life look like the past.
+
     Args:
         life: Unique; names the record if the proxy had none.
+        bounds: What the record says of the clock of the proxy's agent; None: nothing.
     """
     if record is None:
-        return ProxyRecord(partition, life, snapshot)
-    if _age(snapshot) <= _age(record.snapshot):
-        return record if record.partition == partition else replace(record, partition=partition)
-    return replace(record, snapshot=snapshot, partition=partition)
+        record = ProxyRecord(partition, life, snapshot)
+    elif record.partition != partition:
+        record = replace(record, partition=partition)
+    known = record.snapshot
+    if snapshot.epoch in record.past or (
+        snapshot.epoch == known.epoch and snapshot.sequence < known.sequence
+    ):
+        return record
+    if snapshot.epoch != known.epoch:
+        record = replace(record, past=(known.epoch, *record.past)[:MAX_PAST])
+    if snapshot != known:
+        record = replace(record, snapshot=snapshot)
+    clock_skew = record.clock_skew if bounds is None else skew(record.clock_skew, bounds)
+    return record if clock_skew == record.clock_skew else replace(record, clock_skew=clock_skew)
 
 
 def verify(record: ProxyRecord, declaration: Declaration | Unready, world: World, now: Now) -> Step:
@@ -87,10 +111,6 @@ def leave(record: ProxyRecord, log_epoch: str, now: Now) -> ProxyRecord:
         )
     )
     return replace(record, revision=revision, open={}, outbox=tuple(facts), gone=True)
-
-
-def _age(snapshot: Snapshot) -> tuple[int, str, int]:
-    return snapshot.started_at, snapshot.epoch, snapshot.sequence
 
 
 def _obstacle(snapshot: Snapshot) -> tuple[Literal["unknown", "unverifiable"], str] | None:

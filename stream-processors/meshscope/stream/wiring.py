@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from meshscope.comparison.comparator import compare
-from meshscope.events.facts import Snapshot, Source
+from meshscope.events import convert
+from meshscope.events.facts import EquivalentDifference, Snapshot
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
@@ -32,15 +33,26 @@ def judge(
                 expected=each.expected,
                 observed=each.observed,
                 fields=each.fields,
-                sources=tuple(Source(ref.kind, ref.namespace, ref.name) for ref in each.sources),
+                sources=tuple(map(convert.source, each.sources)),
                 witness=each.witness or "",
             )
             for each in found.drift
         ),
         unverifiable=tuple(str(part) for part in found.unverifiable),
-        equivalent=len(found.equivalent),
+        equivalents=tuple(
+            EquivalentDifference(
+                key=str(each.key),
+                code=each.code,
+                change=each.change,
+                expected=each.expected,
+                observed=each.observed,
+                sources=tuple(map(convert.source, each.sources)),
+            )
+            for each in found.equivalent
+        ),
         policies=found.policies,
         reason="; ".join(found.notes) if found.verdict == "unknown" else "",
+        notes=found.notes if found.verdict != "unknown" else (),
     )
 
 

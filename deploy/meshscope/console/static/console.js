@@ -62,8 +62,10 @@ const proxy = (line) => {
   row.append(element("td", "number", line.coverage));
   row.append(element("td", "", line.istio_version));
   const open = line.unverifiable.length ? `${line.unverifiable.length} not verifiable` : "";
-  const notes = element("td", "", [line.health, line.reason, open].filter(Boolean).join("; "));
-  notes.title = line.unverifiable.join("\n");
+  const codes = line.limits.map((limit) => limit.split(":")[0]);
+  const said = [line.health, line.reason, open, ...codes].filter(Boolean);
+  const notes = element("td", "", said.join("; "));
+  notes.title = [...line.unverifiable, ...line.limits].join("\n");
   row.append(notes);
   row.append(element("td", "", clock(line.verified_at)));
   return row;

@@ -1,13 +1,13 @@
 -- question: Which proxies are there now, and what does verification say of each?
 -- columns: cluster, proxy, verdict, reason, differences, equivalent, unverifiable, coverage, policies,
---          live, connected, istio_version, verified_at, seen_at
+--          limits, live, connected, istio_version, verified_at, seen_at
 WITH
     verdict AS
     (
         SELECT
             cluster,
             proxy,
-            argMax(tuple(verdict, reason, differences, equivalent, unverifiable, coverage, policies),
+            argMax(tuple(verdict, reason, differences, equivalent, unverifiable, coverage, policies, notes),
                    tuple(broker_at, revision)) AS last,
             max(observed_at) AS verified_at
         FROM verdicts
@@ -33,6 +33,7 @@ SELECT
     verdict.last.5 AS unverifiable,
     verdict.last.6 AS coverage,
     verdict.last.7 AS policies,
+    verdict.last.8 AS limits,
     snapshot.last.1 AS live,
     snapshot.last.2 AS connected,
     snapshot.last.3 AS istio_version,
