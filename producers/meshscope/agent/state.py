@@ -43,7 +43,7 @@ def rejected_update(rejected: Rejected) -> RejectedUpdate:
 def incomplete_lines(incomplete: Iterable[Incomplete]) -> tuple[str, ...]:
     """What a dump lacked: one line per kind of policy that cannot be verified, `kind: reason`."""
     return tuple(
-        f"{kind}: {lacking.reason} ({lacking.section})"
+        f"{kind}: the configuration dump lacks {lacking.section}: {lacking.reason}"
         for lacking in incomplete
         for kind in lacking.kinds
     )

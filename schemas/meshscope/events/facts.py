@@ -331,6 +331,7 @@ class EquivalentDifference:
     change: str
     expected: str
     observed: str
+    fields: tuple[FieldDifference, ...] = ()
     sources: tuple[Source, ...] = ()
 
 

@@ -25,15 +25,26 @@ _UNNAMED: Final = frozenset(("GRPCRoute", "HTTPRoute", "TCPRoute", "TLSRoute"))
 
 def named(policy: Policy) -> tuple[ResourceRef, ...]:
     """The resources that a proxy may name for a policy."""
-    kind = SURVIVING.get(policy.key.kind)
-    return tuple(source for source in policy.sources if source.kind == kind)
+    return _named(policy.key.kind, policy.sources)
 
 
 def renamed(expected: Policy, observed: Policy) -> bool:
     """Whether the proxy names another resource than those that are declared, or names none."""
-    if expected.sources == observed.sources or expected.key.kind not in SURVIVING:
+    return other_names(expected.key.kind, expected.sources, observed.sources)
+
+
+def other_names(
+    kind: Kind, expected: tuple[ResourceRef, ...], observed: tuple[ResourceRef, ...]
+) -> bool:
+    """`renamed` for policies of a kind with these sources."""
+    if expected == observed or kind not in SURVIVING:
         return False
-    if any(source.kind in _UNNAMED for source in expected.sources):
+    if any(source.kind in _UNNAMED for source in expected):
         return False
-    declared, held = set(named(expected)), set(named(observed))
+    declared, held = set(_named(kind, expected)), set(_named(kind, observed))
     return bool(declared) != bool(held) or not held <= declared
+
+
+def _named(kind: Kind, sources: tuple[ResourceRef, ...]) -> tuple[ResourceRef, ...]:
+    surviving = SURVIVING.get(kind)
+    return tuple(source for source in sources if source.kind == surviving)

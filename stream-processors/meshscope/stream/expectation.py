@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from meshscope.comparison.names import SURVIVING
 from meshscope.events.facts import ShardDigest
 from meshscope.events.proxy import ProxyInputs
 from meshscope.policy.canonical import digest_bytes
@@ -39,25 +40,30 @@ class Expectation:
     Attributes:
         declared: Digest of the declaration.
         shards: `Shard.meaning` by place.
+        named: `Shard.digest` by place, sources included, for kinds whose sources survive in a
+            proxy.
         root: Digest over `shards`, see `meaning_root`.
         policies: Number of policies.
         closed: Whether equal roots suffice: nothing is unverifiable and there is one outcome only.
         lanes: Digest of what is expected, by lane; a change of it starts a convergence window.
+        notes: Limits of the projection.
     """
 
     declared: str
     shards: Mapping[Place, str]
+    named: Mapping[Place, str]
     root: str
     policies: int
     closed: bool
     lanes: Mapping[str, str]
+    notes: tuple[str, ...]
 
 
 def expect(projection: Projection, declared: str) -> Expectation:
     """The digests of a projection."""
+    expected = shards(projection.policies.values())
     meanings: dict[Place, str] = {
-        (shard.kind.value, shard.number): shard.meaning
-        for shard in shards(projection.policies.values())
+        (shard.kind.value, shard.number): shard.meaning for shard in expected
     }
     open_ends = _encode(
         (
@@ -71,6 +77,11 @@ def expect(projection: Projection, declared: str) -> Expectation:
     return Expectation(
         declared=declared,
         shards=meanings,
+        named={
+            (shard.kind.value, shard.number): shard.digest
+            for shard in expected
+            if shard.kind in SURVIVING
+        },
         root=root_digest(meanings),
         policies=len(projection.policies),
         closed=not projection.unverifiable and not projection.alternatives,
@@ -84,6 +95,7 @@ def expect(projection: Projection, declared: str) -> Expectation:
             )
             for name in LANES
         },
+        notes=projection.notes,
     )
 
 

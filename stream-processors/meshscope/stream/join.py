@@ -18,6 +18,7 @@ from meshscope.stream.clock_skew import SkewBounds
 from meshscope.stream.decoding import BroadcastEvent
 from meshscope.stream.expectation import Expectations
 from meshscope.stream.judgement import Judge, Project
+from meshscope.stream.names import Names
 from meshscope.stream.record import ProxyRecord
 from meshscope.stream.step import Now, Step, Timing, World
 from meshscope.stream.verification import leave, receive, verify
@@ -82,7 +83,7 @@ class Join:
     ) -> None:
         self._broadcast = Broadcast(log_epoch)
         self._world = World(
-            Expectations(project), self._broadcast.policies, judge, timing, log_epoch
+            Expectations(project), self._broadcast.policies, Names(), judge, timing, log_epoch
         )
         self._agenda = Agenda()
         self._records = records

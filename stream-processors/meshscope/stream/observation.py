@@ -28,15 +28,18 @@ def observe(
 ) -> Mapping[PolicyKey, Policy] | Missing:
     """The policies of a snapshot.
 
-    Shards that mean what is expected are taken from the projection; of the others, bodies are
-    needed only where the content is none of the expected ones.
+    Shards that mean what is expected are taken from the projection, if no sources that the proxy
+    names could differ; of the others, bodies are needed only where the content is none of the
+    expected ones.
     """
     differing: list[PolicyShard] = []
     equal: set[Place] = set()
     missing: list[str] = []
     for each in held:
-        if expectation.shards.get((each.kind, each.shard)) == each.meaning:
-            equal.add((each.kind, each.shard))
+        place = (each.kind, each.shard)
+        means_the_same = expectation.shards.get(place) == each.meaning
+        if means_the_same and place not in expectation.named:
+            equal.add(place)
         elif (shard := store.shard(each.digest)) is None:
             missing.append(each.digest)
         else:
@@ -62,9 +65,11 @@ def _policy(
 ) -> Policy | None:
     for expected in (projection.policies.get(key), *projection.alternatives.get(key, ())):
         if expected is not None and expected.digest == entry.digest:
-            return expected
+            return Policy(key, expected.content, sources(entry))
     content = store.content(entry.digest)
-    if content is None:
-        return None
-    sources = tuple(ResourceRef(each.kind, each.namespace, each.name) for each in entry.sources)
-    return Policy(key, content, sources)
+    return None if content is None else Policy(key, content, sources(entry))
+
+
+def sources(entry: ShardEntry) -> tuple[ResourceRef, ...]:
+    """The resources that a proxy names for a policy."""
+    return tuple(ResourceRef(each.kind, each.namespace, each.name) for each in entry.sources)

@@ -217,10 +217,7 @@ class Statements:
                 declared=declaration.digest,
                 opened_at=opened_at,
                 observed_at=observed_at,
-                fields=tuple(
-                    FieldDifference(each.path, _clip(each.expected), _clip(each.observed))
-                    for each in difference.fields[:MAX_FIELDS]
-                ),
+                fields=_fields(difference.fields),
                 sources=difference.sources,
                 resource_versions=_versions(difference, declaration),
                 witness=difference.witness if len(difference.witness) <= MAX_TEXT * 4 else "",
@@ -339,7 +336,17 @@ def _first(lines: Iterable[str]) -> tuple[str, ...]:
 
 def _clipped(difference: EquivalentDifference) -> EquivalentDifference:
     return replace(
-        difference, expected=_clip(difference.expected), observed=_clip(difference.observed)
+        difference,
+        expected=_clip(difference.expected),
+        observed=_clip(difference.observed),
+        fields=_fields(difference.fields),
+    )
+
+
+def _fields(fields: Sequence[FieldDifference]) -> tuple[FieldDifference, ...]:
+    return tuple(
+        FieldDifference(each.path, _clip(each.expected), _clip(each.observed))
+        for each in fields[:MAX_FIELDS]
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS, Expectations
 from meshscope.stream.judgement import Judge
+from meshscope.stream.names import Names
 from meshscope.stream.policy_store import PolicyStore
 from meshscope.stream.record import ProxyRecord
 
@@ -37,11 +38,13 @@ class World:
     """What all decisions have in common.
 
     Attributes:
+        names: Which shards name what is declared.
         log_epoch: Id of the broker's log; part of every fact's id.
     """
 
     expectations: Expectations
     policies: PolicyStore
+    names: Names
     judge: Judge
     timing: Timing
     log_epoch: str

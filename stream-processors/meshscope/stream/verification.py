@@ -13,6 +13,7 @@ from typing import Final, Literal
 from meshscope.events import convert
 from meshscope.events.facts import Drift, Snapshot, Verdict
 from meshscope.policy.canonical import IR_VERSION
+from meshscope.projection.result import Projection
 from meshscope.stream.broadcast import Declaration, Unready
 from meshscope.stream.clock_skew import SkewBounds, skew
 from meshscope.stream.expectation import Expectation, meaning_root
@@ -128,14 +129,21 @@ def _obstacle(snapshot: Snapshot) -> tuple[Literal["unknown", "unverifiable"], s
 def _judgement(
     snapshot: Snapshot, declaration: Declaration, expectation: Expectation, world: World
 ) -> Judgement | Missing:
+    def projection_of_proxy() -> Projection:
+        return world.expectations.projection(declaration, convert.proxy_inputs(snapshot))
+
     if (
         expectation.closed
         and expectation.policies
         and not snapshot.state.incomplete
         and expectation.root == meaning_root(snapshot.shards)
     ):
-        return Judgement("in-sync", policies=expectation.policies)
-    projection = world.expectations.projection(declaration, convert.proxy_inputs(snapshot))
+        names = world.names.agree(snapshot.shards, expectation, projection_of_proxy, world.policies)
+        if isinstance(names, Missing):
+            return names
+        if names:
+            return Judgement("in-sync", policies=expectation.policies, notes=expectation.notes)
+    projection = projection_of_proxy()
     observed = observe(snapshot.shards, expectation, projection, world.policies)
     return (
         observed if isinstance(observed, Missing) else world.judge(projection, observed, snapshot)

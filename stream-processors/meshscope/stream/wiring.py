@@ -46,6 +46,7 @@ def judge(
                 change=each.change,
                 expected=each.expected,
                 observed=each.observed,
+                fields=each.fields,
                 sources=tuple(map(convert.source, each.sources)),
             )
             for each in found.equivalent
