@@ -114,7 +114,7 @@ def test_standard_input_gzip_and_many_paths(resources: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Missing option '--resources'"),
+        ((), "give --resources, or --bug-report"),
         (("--resources", "r", "--istiod-env", "X"), "not NAME=VALUE"),
         (("--resources", "r", "--mesh-config", "/nowhere"), "no such file"),
         (("--resources", "-", "--config-dump", "-"), "can be read once only"),
@@ -135,8 +135,8 @@ def test_wrong_usage(arguments: tuple[str, ...], message: str) -> None:
         ("a.yaml", b"a: [\n", "MSC-2001", "not valid YAML"),
         ("a.yaml", b"a: \xff\n", "MSC-2001", "not UTF-8"),
         ("a.yaml", b"- 1\n", "MSC-2002", "not a resource"),
-        ("a.yaml.gz", gzip.compress(b"a: 1")[:-6], "MSC-5001", "damaged gzip"),
-        ("a.yaml", None, "MSC-5001", "no such file or directory"),
+        ("a.yaml.gz", gzip.compress(b"a: 1")[:-6], "MSC-5011", "damaged gzip"),
+        ("a.yaml", None, "MSC-5011", "no such file or directory"),
     ],
 )
 def test_unreadable_resources(
@@ -173,7 +173,7 @@ def test_an_unreadable_dump(resources: Path, tmp_path: Path, data: bytes) -> Non
     code, report = check_json("--resources", resources, "--config-dump", dump)
     assert code == 2
     assert [(p["proxy"], p["verdict"]) for p in report["proxies"]] == [("cart-1.shop", "unknown")]
-    assert report["findings"][0]["code"] == "MSC-5001"
+    assert report["findings"][0]["code"] == "MSC-5011"
 
 
 # Dumps

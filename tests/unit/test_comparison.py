@@ -200,7 +200,7 @@ def test_keys_that_istiod_fetches_may_be_any() -> None:
     other = difference(
         TOKENS, RequestAuthentication((JwtRule("https://a", audiences=("x",)),)), observed
     )
-    assert [place.path for place in other.fields] == ["rules[0].audiences"]
+    assert [place.path for place in other.fields] == ["jwtRules[issuer https://a].audiences"]
 
 
 def test_sources_alone_are_no_difference() -> None:
@@ -236,9 +236,9 @@ def test_where_one_outcome_is_that_there_is_no_policy() -> None:
 def test_weights_in_words() -> None:
     found = difference(ROUTE, route(("v1", 90), ("v2", 10)), route(("v1", 50), ("v2", 50)))
     assert found.effect == "reroutes"
-    assert found.fields[0].path == "rules[0].forward.to"
+    assert found.fields[0].path == "http[path prefix /].route"
     assert found.expected == (
-        "rule (path prefix /): to: cart:8080 subset v1 weight 90, cart:8080 subset v2 weight 10"
+        "http[path prefix /].route: cart:8080 subset v1 weight 90, cart:8080 subset v2 weight 10"
     )
     assert found.observed.endswith("cart:8080 subset v1 weight 50, cart:8080 subset v2 weight 50")
 
@@ -248,8 +248,8 @@ def test_a_changed_match_and_timeout_in_words() -> None:
         ROUTE, route(("", 1), prefix="/cart", timeout_ms=5000), route(("", 1), prefix="/crt")
     )
     assert [(place.path, place.expected, place.observed) for place in found.fields] == [
-        ("rules[0].match", "path prefix /cart", "path prefix /crt"),
-        ("rules[0].forward.timeout_ms", "5s", "0s"),
+        ("http[path prefix /cart].match", "path prefix /cart", "path prefix /crt"),
+        ("http[path prefix /cart].timeout", "5s", "0s"),
     ]
 
 
@@ -259,8 +259,8 @@ def test_a_changed_order_of_rules() -> None:
         ROUTE, HttpRoute(("cart",), (first, second)), HttpRoute(("cart",), (second, first))
     )
     (place,) = found.fields
-    assert place.path == "rules[order]"
-    assert place.expected == "rule (path prefix /a), rule (path prefix /b)"
+    assert place.path == "http[order]"
+    assert place.expected == "path prefix /a, path prefix /b"
     assert found.effect == "reroutes"
 
 
@@ -270,9 +270,9 @@ def test_a_missing_rule_of_a_route() -> None:
         ROUTE, HttpRoute(("cart",), (first, second)), HttpRoute(("cart",), (second,))
     )
     (place,) = found.fields
-    assert (place.path, place.observed) == ("rules[0]", "not there")
-    assert place.expected == "cart:8080 subset a, timeout 0s"
-    assert found.expected == "rule (path prefix /a): cart:8080 subset a, timeout 0s"
+    assert (place.path, place.observed) == ("http[path prefix /a]", "not there")
+    assert place.expected == "cart:8080 subset a"
+    assert found.expected == "http[path prefix /a]: cart:8080 subset a"
 
 
 def test_long_values_show_where_they_differ() -> None:
@@ -330,14 +330,14 @@ def test_matches_in_words() -> None:
         operations=((Condition("header", ":method", equals("GET")),),),
     )
     name = principal.removeprefix("spiffe://")
-    assert render(access) == f"shop/a rule 1: from principals {name} to methods GET"
+    assert render(access) == f"shop/a rules[1]: from principals {name} to methods GET"
     elsewhere = Condition("principal", values=(StringMatch("regex", ".*/ns/a/.*"),), negated=True)
     claim = Condition("metadata", "envoy.filters.http.jwt_authn/payload/iss", equals("me"))
     assert render(elsewhere) == "namespaces not a"
     assert render(claim) == "claim iss me"
-    assert render(Rule("shop/a", 0)) == "shop/a rule 0: everything"
+    assert render(Rule("shop/a", 0)) == "shop/a rules[0]: everything"
     retry = Retry(("connect-failure",), attempts=2, per_try_timeout_ms=300)
-    assert render(retry) == "on=connect-failure attempts=2 per_try_timeout=300ms"
+    assert render(retry) == "retryOn connect-failure, attempts 2, perTryTimeout 300ms"
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -368,13 +368,13 @@ def deny(*rules: Rule) -> Authorization:
 @pytest.mark.parametrize(
     ("expected", "observed", "effect", "word"),
     [
-        (allow(rule("/a")), Authorization(), "exposes", "allow: no such filter"),
+        (allow(rule("/a")), Authorization(), "exposes", "ALLOW: no such filter"),
         (Authorization(), allow(rule("/a")), "blocks", ""),
-        (Authorization(), allow(), "blocks", "allow: no rules"),
+        (Authorization(), allow(), "blocks", "ALLOW: no rules"),
         (allow(rule("/a"), rule("/b", index=1)), allow(rule("/a")), "blocks", "not there"),
-        (allow(rule("/a")), allow(rule("/a"), rule("/b", index=1)), "exposes", "rule 1"),
+        (allow(rule("/a")), allow(rule("/a"), rule("/b", index=1)), "exposes", "rules[1]"),
         (deny(rule("/a"), rule("/b", index=1)), deny(rule("/a")), "exposes", "not there"),
-        (deny(rule("/a")), deny(rule("/a"), rule("/b", index=1)), "blocks", "rule 1"),
+        (deny(rule("/a")), deny(rule("/a"), rule("/b", index=1)), "blocks", "rules[1]"),
         (allow(rule("/a")), allow(rule("/a", "/b")), "exposes", "(wider)"),
         (allow(rule("/a", "/b")), allow(rule("/a")), "blocks", "(narrower)"),
         (deny(rule("/a")), deny(rule("/a", "/b")), "blocks", "(wider)"),
@@ -495,8 +495,8 @@ def test_effects_of_fields(
 
 def test_strict_to_permissive_in_words() -> None:
     found = difference(PEERS, PeerAuthentication((MUTUAL,)), PeerAuthentication((MUTUAL, PLAIN)))
-    assert found.expected == "mode: STRICT\nplaintext http: not there"
-    assert found.observed == "mode: PERMISSIVE\nplaintext http: accepted"
+    assert found.expected == "mtls.mode: STRICT\naccepts[plaintext, HTTP]: refused"
+    assert found.observed == "mtls.mode: PERMISSIVE\naccepts[plaintext, HTTP]: accepted"
 
 
 @pytest.mark.parametrize(

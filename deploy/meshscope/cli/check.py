@@ -1,27 +1,30 @@
 """`meshscope check`: verify files, without a broker."""
 
 import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import click
 
+from meshscope.cli.bug_report import read_bug_report
 from meshscope.cli.examine import Inputs, examine
-from meshscope.cli.output import Format, console, format_option
-from meshscope.cli.report import Finding, report_table, unreadable
+from meshscope.cli.inputs import STDIN, STDIN_NAME, dumps, manifests, read_stdin
+from meshscope.cli.junit import junit
+from meshscope.cli.output import console
+from meshscope.cli.progress import progress
+from meshscope.cli.report import CheckReport, Finding
+from meshscope.cli.sarif import sarif
+from meshscope.cli.table import report_table
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
 from meshscope.inference.result import Inference
 from meshscope.projection.result import Projection
 from meshscope.watcher.control_plane import SettingsFile
-from meshscope.watcher.files import SUFFIXES, UnreadableFile, find_files, read_bytes, unpack
-
-STDIN: Final = "-"
-DUMP_SUFFIXES: Final = (".json", ".json.gz")
-MAX_DUMP_BYTES: Final = 1 << 30
+from meshscope.watcher.files import UnreadableFile, read_bytes
 
 
 class ManyValues(click.Command):
@@ -55,17 +58,23 @@ class ManyValues(click.Command):
     "--resources",
     "resources",
     multiple=True,
-    required=True,
     metavar="PATH…",
-    help="Files or directories of YAML or JSON, `-` for standard input; later ones win.",
+    help="Files or directories of YAML or JSON, plain or gzip, `-` for standard input; later ones "
+    "win.",
 )
 @click.option(
     "--config-dump",
-    "dumps",
+    "dump_paths",
     multiple=True,
     metavar="PATH…",
     help="Files or directories of Envoy's /config_dump?include_eds, of `istioctl proxy-config all "
     "-o json` or of istiod's /debug/config_dump, plain or gzip, `-` for standard input.",
+)
+@click.option(
+    "--bug-report",
+    metavar="PATH",
+    help="Archive of `istioctl bug-report`, or a directory that it was unpacked to, `-` for "
+    "standard input: configuration dumps and resources. Those of --resources win over its own.",
 )
 @click.option(
     "--mesh-config",
@@ -85,14 +94,23 @@ class ManyValues(click.Command):
     show_default=True,
     help="Severity from which findings make the exit code 1.",
 )
-@format_option
+@click.option(
+    "-o",
+    "--output",
+    "output",
+    type=click.Choice(["table", "json", "sarif", "junit"]),
+    default="table",
+    show_default=True,
+    help="Table for people, JSON for programs, SARIF for code scanning, JUnit XML for CI servers.",
+)
 def check(
     resources: tuple[str, ...],
-    dumps: tuple[str, ...],
+    dump_paths: tuple[str, ...],
+    bug_report: str | None,
     mesh_config: str | None,
     istiod_env: tuple[str, ...],
     fail_on: Literal["error", "warning"],
-    output: Format,
+    output: str,
 ) -> None:
     """Verify configuration dumps of sidecars against the resources that are declared.
 
@@ -101,22 +119,52 @@ def check(
     Exit code: 0 clean, 1 drift or findings from --fail-on up, 2 wrong usage or input that cannot be
     read, 3 something could not be verified.
     """
-    if [*resources, *dumps, mesh_config].count(STDIN) > 1:
+    sources = [*resources, *dump_paths, bug_report, mesh_config]
+    if sources.count(STDIN) > 1:
         raise click.UsageError("standard input (`-`) can be read once only")
-    lost: list[Finding] = []
-    inputs = Inputs(
-        manifests=tuple(_manifests(resources, lost)),
-        dumps=_dumps(dumps),
-        mesh_config=_mesh_config(mesh_config) if mesh_config else None,
-        environment=_environment(istiod_env),
-        unreadable=tuple(lost),
-    )
-    report = examine(inputs, _infer, _project, fail_on)
-    if output == "json":
-        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
-    else:
-        console().print(report_table(report))
+    if not (resources or bug_report):
+        raise click.UsageError("give --resources, or --bug-report")
+    settings = _mesh_config(mesh_config) if mesh_config else None
+    environment = _environment(istiod_env)
+    inputs, count = _inputs(resources, dump_paths, bug_report)
+    inputs = replace(inputs, mesh_config=settings, environment=environment)
+    with progress(inputs.dumps, count) as read:
+        report = examine(replace(inputs, dumps=read), _infer, _project, fail_on)
+    _print(report, output)
     raise SystemExit(report.exit_code)
+
+
+def _inputs(
+    resources: tuple[str, ...], dump_paths: tuple[str, ...], bug_report: str | None
+) -> tuple[Inputs, int]:
+    """Everything that is named on the command line, and the number of dumps."""
+    lost: list[Finding] = []
+    declared = tuple(manifests(resources, lost))
+    count, read = dumps(dump_paths, lost)
+    if bug_report is None:
+        return Inputs(declared, read, unreadable=tuple(lost)), count
+    reported = read_bug_report(bug_report)
+    return (
+        Inputs(
+            declared,
+            chain(read, reported.dumps),
+            unreadable=(*lost, *reported.lost),
+            cluster=reported.manifests,
+        ),
+        count + reported.count,
+    )
+
+
+def _print(report: CheckReport, output: str) -> None:
+    match output:
+        case "json":
+            click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        case "sarif":
+            click.echo(json.dumps(sarif(report), indent=2, ensure_ascii=False))
+        case "junit":
+            click.echo(junit(report), nl=False)
+        case _:
+            console().print(report_table(report))
 
 
 def _infer(dump: Mapping[str, Any]) -> Inference:
@@ -135,48 +183,6 @@ def _project(
     return project(control_plane, resources, proxy)
 
 
-def _manifests(paths: tuple[str, ...], lost: list[Finding]) -> Iterator[tuple[str, bytes]]:
-    """Files of resources; those that cannot be read are added to `lost`."""
-    for path in paths:
-        for name, data in _read(path, SUFFIXES):
-            if isinstance(data, Finding):
-                lost.append(data)
-            else:
-                yield name, data
-
-
-def _dumps(paths: tuple[str, ...]) -> Iterator[tuple[str, bytes | Finding]]:
-    """Config dumps, one in memory at a time."""
-    for path in paths:
-        yield from _read(path, DUMP_SUFFIXES, MAX_DUMP_BYTES)
-
-
-def _read(
-    path: str, suffixes: tuple[str, ...], limit: int | None = None
-) -> Iterator[tuple[str, bytes | Finding]]:
-    """A file, all files of a directory, or standard input; findings for what cannot be read."""
-    limits = {} if limit is None else {"limit": limit}
-    if path == STDIN:
-        try:
-            yield "standard input", unpack("standard input", sys.stdin.buffer.read(), **limits)
-        except UnreadableFile as error:
-            yield error.path, unreadable(error.path, error.reason)
-        return
-    try:
-        files = find_files(Path(path), suffixes)
-    except UnreadableFile as error:
-        yield error.path, unreadable(error.path, error.reason)
-        return
-    if not files:
-        reason = f"this directory holds no file whose name ends in {', '.join(suffixes)}"
-        yield path, unreadable(path, reason)
-    for file in files:
-        try:
-            yield str(file), read_bytes(file, **limits)
-        except UnreadableFile as error:
-            yield error.path, unreadable(error.path, error.reason)
-
-
 def _mesh_config(path: str) -> SettingsFile:
     """The file of --mesh-config.
 
@@ -184,8 +190,8 @@ def _mesh_config(path: str) -> SettingsFile:
         click.BadParameter: It cannot be read.
     """
     try:
-        data = sys.stdin.buffer.read() if path == STDIN else read_bytes(Path(path))
-        return SettingsFile("standard input" if path == STDIN else path, data.decode("utf-8-sig"))
+        data = read_stdin() if path == STDIN else read_bytes(Path(path))
+        return SettingsFile(STDIN_NAME if path == STDIN else path, data.decode("utf-8-sig"))
     except UnreadableFile as error:
         raise click.BadParameter(str(error), param_hint="--mesh-config") from error
     except UnicodeDecodeError as error:

@@ -1,11 +1,19 @@
 """From the inputs of `meshscope check` to its report, without reading or writing anything."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
-from meshscope.cli.report import (
+from meshscope.cli.codes import (
     FAILED_VERIFICATION,
+    NO_IDENTITY,
+    NOT_A_SIDECAR,
+    NOTHING_DECLARED,
+    SEVERAL_DUMPS,
+    UNREADABLE_INPUT,
+)
+from meshscope.cli.identity import Pods, has_node, with_node
+from meshscope.cli.report import (
     CheckReport,
     Finding,
     ProxyReport,
@@ -17,11 +25,18 @@ from meshscope.comparison import ProxyVerdict, compare
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
-from meshscope.inference.config_dump import UnreadableConfigDump, read_config_dump
+from meshscope.inference.config_dump import (
+    NoSidecarDump,
+    UnreadableConfigDump,
+    read_config_dump,
+)
 from meshscope.inference.result import Inference
+from meshscope.projection.limits import Limit
 from meshscope.projection.result import Projection, Unverifiable
+from meshscope.projection.sufficiency import missing
 from meshscope.watcher.control_plane import DEFAULT_REVISION, SettingsFile, control_plane
-from meshscope.watcher.manifests import read_manifests
+from meshscope.watcher.manifests import Manifests, read_manifests, without_duplicates
+from meshscope.watcher.problem import LOSES_INPUT
 
 Infer = Callable[[Mapping[str, Any]], Inference]
 Project = Callable[[ControlPlane, tuple[Resource, ...], ProxyInputs], Projection]
@@ -37,6 +52,7 @@ class Inputs:
         mesh_config: Used instead of the ConfigMap.
         environment: istiod's switches from the command line; they win over the Deployment's.
         unreadable: Files that could not even be opened.
+        cluster: Files of resources that a bug report holds; those of `manifests` win over them.
     """
 
     manifests: tuple[tuple[str, bytes], ...]
@@ -44,13 +60,14 @@ class Inputs:
     mesh_config: SettingsFile | None = None
     environment: Mapping[str, str] | None = None
     unreadable: tuple[Finding, ...] = ()
+    cluster: tuple[tuple[str, bytes], ...] = ()
 
 
 def examine(
     inputs: Inputs, infer: Infer, project: Project, fail_on: Literal["error", "warning"]
 ) -> CheckReport:
     """Verify every dump against the resources, and look at the resources themselves."""
-    read = read_manifests(inputs.manifests)
+    read = _declared(inputs)
     verifier = _Verifier(inputs, read.resources, infer, project)
     proxies = tuple(verifier.verify(path, data) for path, data in inputs.dumps)
     if not proxies:
@@ -61,15 +78,50 @@ def examine(
         *verifier.findings,
     ]
     if not read.resources and not any(found.loses_input for found in findings):
-        paths = ", ".join(path for path, _ in inputs.manifests)
-        findings.append(unreadable(paths, "no resource is declared here"))
+        findings.append(_nothing_declared(inputs))
     return CheckReport(
         resources=len(read.resources),
         proxies=proxies,
         findings=tuple(findings),
         control_planes=tuple(verifier.control_planes.values()),
         fail_on=fail_on,
+        places={resource.ref: _place(resource) for resource in read.resources},
     )
+
+
+def _declared(inputs: Inputs) -> Manifests:
+    """All resources; a cluster's own list names some twice, which is not worth a word."""
+    given, held = read_manifests(inputs.manifests), read_manifests(inputs.cluster)
+    if not held.resources and not held.problems:
+        return given
+    resources, _ = without_duplicates((*held.resources, *given.resources))
+    problems = (problem for problem in held.problems if problem.code in LOSES_INPUT)
+    return Manifests(resources, (*problems, *given.problems))
+
+
+def _place(resource: Resource) -> tuple[str, int]:
+    return resource.origin.rpartition("#")[0] or resource.origin, resource.line
+
+
+def _nothing_declared(inputs: Inputs) -> Finding:
+    paths = ", ".join(path for path, _ in (*inputs.cluster, *inputs.manifests))
+    reason = "there is no resource in this, only comments or nothing"
+    return Finding(NOTHING_DECLARED, "error", reason, file=paths, loses_input=True)
+
+
+class _NotVerified(Exception):
+    """A dump of which nothing can be said.
+
+    Attributes:
+        code, reason: Why.
+        finding: Said besides the verdict; None: the verdict says it all.
+    """
+
+    def __init__(self, code: str, reason: str, finding: Finding | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.finding = finding
 
 
 class _Verifier:
@@ -84,6 +136,9 @@ class _Verifier:
         self._resources = resources
         self._infer = infer
         self._project = project
+        self._pods = Pods(resources)
+        self._missing = missing(resources)
+        self._seen: dict[tuple[str, str], str] = {}
 
     def settings(self, revision: str) -> ControlPlane:
         """The settings of a revision; what is wrong with them becomes findings, once."""
@@ -102,36 +157,95 @@ class _Verifier:
     def verify(self, path: str, data: bytes | Finding) -> ProxyReport:
         """The verdict on one dump; one that fails does not stop the others."""
         proxy = proxy_of_file(path)
-        if isinstance(data, Finding):
-            self.findings.append(data)
-            return ProxyReport(proxy, path, ProxyVerdict.unknown(data.explanation))
-        coverage: float | None = None
         try:
-            inference = self._infer(read_config_dump(data, path))
-            proxy = inference.proxy.proxy or proxy
-            coverage = inference.coverage.explained
-            plane = self.settings(inference.proxy.revision)
-            verdict = compare(
-                self._project(plane, self._resources, inference.proxy),
-                inference.policies,
-                incomplete=_incomplete(inference),
-                unreferenced=inference.unreferenced,
-            )
-        except UnreadableConfigDump as error:
-            self.findings.append(unreadable(path, error.reason))
-            verdict = ProxyVerdict.unknown(f"its configuration dump {error.reason}")
+            return self._verified(path, data)
+        except _NotVerified as error:
+            code, reason, found = error.code, error.reason, error.finding
         except Exception as error:
             # One dump must not take the others with it, nor end in the exit code of a finding.
-            reason = f"{type(error).__name__}: {error}"
-            explanation = f"verification of {proxy} failed: {reason}"
-            self.findings.append(Finding(FAILED_VERIFICATION, "error", explanation, file=path))
-            verdict = ProxyVerdict.unknown(f"its verification failed: {reason}")
-        return ProxyReport(proxy, path, verdict, coverage)
+            code, reason = (
+                FAILED_VERIFICATION,
+                f"verification failed: {type(error).__name__}: {error}",
+            )
+            found = Finding(code, "error", f"{proxy}: {reason}", file=path, proxy=proxy)
+        if found is not None:
+            self.findings.append(found)
+        return ProxyReport(proxy, path, ProxyVerdict.unknown(reason), code=code)
+
+    def _verified(self, path: str, data: bytes | Finding) -> ProxyReport:
+        inference = self._infer(self._dump(path, data))
+        kind = dict(inference.state.node).get("node type", "sidecar")
+        if kind != "sidecar":
+            what = _PROXIES.get(kind, f"a proxy of type {kind!r}")
+            raise _NotVerified(NOT_A_SIDECAR, f"this is {what}; only sidecars are verified")
+        proxy = inference.proxy.proxy or proxy_of_file(path)
+        self._note_twins(inference.proxy, path)
+        projection = self._project(
+            self.settings(inference.proxy.revision), self._resources, inference.proxy
+        )
+        verdict = compare(
+            projection,
+            inference.policies,
+            incomplete=(*self._missing, *_incomplete(inference)),
+            unreferenced=inference.unreferenced,
+        )
+        if proxy not in self._pods:
+            note = Limit.MISSING_RESOURCES.note(
+                "the Pod is not among the resources; the labels that the proxy itself names are "
+                "used"
+            )
+            verdict = replace(verdict, notes=(*verdict.notes, note))
+        return ProxyReport(proxy, path, verdict, inference.coverage.explained)
+
+    def _dump(self, path: str, data: bytes | Finding) -> Mapping[str, Any]:
+        """A dump that says whose it is.
+
+        Raises:
+            _NotVerified: There is none.
+        """
+        if isinstance(data, Finding):
+            raise _NotVerified(data.code, data.explanation, data)
+        try:
+            dump = read_config_dump(data, path)
+        except NoSidecarDump as error:
+            raise _NotVerified(NOT_A_SIDECAR, f"the dump {error.reason}") from error
+        except UnreadableConfigDump as error:
+            found = unreadable(path, error.reason)
+            reason = f"its configuration dump {error.reason}"
+            raise _NotVerified(UNREADABLE_INPUT, reason, found) from error
+        if has_node(dump):
+            return dump
+        proxy = proxy_of_file(path)
+        node = self._pods.node(proxy)
+        if node is None:
+            reason = (
+                "the dump does not say which proxy it is of, as those of istiod never do, and no "
+                f"Pod is called as the file is: {proxy}"
+            )
+            raise _NotVerified(NO_IDENTITY, reason)
+        return with_node(dump, node)
+
+    def _note_twins(self, proxy: ProxyInputs, path: str) -> None:
+        """Say that a proxy was given before."""
+        earlier = self._seen.setdefault((proxy.cluster, proxy.proxy), path)
+        if earlier != path and proxy.proxy:
+            explanation = f"{proxy.proxy} was read before, from {earlier}; both are verified"
+            self.findings.append(
+                Finding(SEVERAL_DUMPS, "warning", explanation, file=path, proxy=proxy.proxy)
+            )
+
+
+_PROXIES: Final = {"router": "a gateway", "waypoint": "a waypoint", "ztunnel": "a ztunnel"}
+"""Istio's types of proxies besides sidecars."""
 
 
 def _incomplete(inference: Inference) -> tuple[Unverifiable, ...]:
     return tuple(
-        Unverifiable(f"the configuration dump lacks {lacking.section}: {lacking.reason}", kind)
+        Unverifiable(
+            f"the configuration dump lacks {lacking.section}: {lacking.reason}",
+            kind,
+            code=Limit.INCOMPLETE_DUMP,
+        )
         for lacking in inference.incomplete
         for kind in lacking.kinds
     )

@@ -1,21 +1,17 @@
-"""What `meshscope check` found, and how it is said: JSON for programs, tables for people."""
+"""What `meshscope check` found: values, exit code and JSON. Other forms stand beside it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Final, Literal
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from meshscope.cli.output import COLOURS
-from meshscope.comparison.verdict import EFFECTS, Difference, ProxyVerdict, source_json
+from meshscope.cli.codes import CODES, FAILED_VERIFICATION, UNREADABLE_INPUT
+from meshscope.comparison.verdict import ProxyVerdict, source_json
 from meshscope.events.control_plane import ControlPlane
 from meshscope.policy.source import ResourceRef
-from meshscope.watcher.problem import LOSES_INPUT, TITLES, Problem, ProblemCode
+from meshscope.projection.limits import Limit
+from meshscope.watcher.problem import LOSES_INPUT, Problem
 
 API_VERSION: Final = "meshscope.io/v1"
 """Version of the JSON; fields are added under it, never removed or given another meaning."""
@@ -29,43 +25,27 @@ UNREADABLE: Final = 2
 INCOMPLETE: Final = 3
 """Exit codes of every format."""
 
-UNREADABLE_INPUT: Final = "MSC-5001"
-FAILED_VERIFICATION: Final = "MSC-5002"
-
-_TITLES: Final[dict[str, str]] = {
-    **{code.value: title for code, title in TITLES.items()},
-    UNREADABLE_INPUT: "An input cannot be read",
-    FAILED_VERIFICATION: "A proxy could not be verified",
+CONCLUSIONS: Final[Mapping[int, str]] = {
+    CLEAN: "Clean.",
+    FINDINGS: "Not clean.",
+    UNREADABLE: "Some input could not be read and was left out: this result is not complete.",
+    INCOMPLETE: "Nothing wrong was found, but not everything could be verified.",
 }
-_HELP: Final[dict[str, str]] = {
-    ProblemCode.UNREADABLE.value: "Repair the document; the resources in it were left out.",
-    ProblemCode.NOT_A_RESOURCE.value: (
-        "Repair the document, or name only files of resources; it was left out."
-    ),
-    ProblemCode.UNKNOWN_FIELD.value: "Correct the name of the field, or remove it.",
-    ProblemCode.DUPLICATE_RESOURCE.value: "Keep one of the two documents.",
-    ProblemCode.REFUSED_BY_KUBERNETES.value: "Correct the value; `kubectl apply` would fail.",
-    ProblemCode.MESH_CONFIG.value: (
-        "Correct the settings, or give them with --mesh-config; Istio's defaults were assumed."
-    ),
-    ProblemCode.NOT_RENDERED.value: "Give MeshScope the rendered resources.",
-    UNREADABLE_INPUT: "Check the path and the content of the file, and run again.",
-    FAILED_VERIFICATION: "This is a fault of MeshScope; please report it with the message.",
-}
+"""What each exit code means."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about the declarations, or about the input itself.
+    """Something about the declarations, about a proxy, or about the input itself.
 
     Attributes:
-        code: `MSC-2xxx` for declarations, `MSC-5xxx` for limits of what was verified.
+        code: `MSC-2xxx` for declarations, `MSC-3xxx` for delivery and loading, `MSC-5xxx` for
+            limits of what was verified.
         severity: How bad.
-        title: What sort of thing; the same for every finding of a code.
         explanation: What it is here, and what follows from it.
         resource: Which resource; None: none.
         file, line: Where; line 0: the file as a whole.
-        help: What to do.
+        proxy: Which proxy; empty: none.
         loses_input: Something was left out of the input because of it.
     """
 
@@ -75,17 +55,18 @@ class Finding:
     resource: ResourceRef | None = None
     file: str = ""
     line: int = 0
+    proxy: str = ""
     loses_input: bool = False
 
     @property
     def title(self) -> str:
         """What sort of thing; the same for every finding of a code."""
-        return _TITLES[self.code]
+        return CODES[self.code].title
 
     @property
     def help(self) -> str:
         """What to do."""
-        return _HELP[self.code]
+        return CODES[self.code].help
 
     @property
     def place(self) -> str:
@@ -99,12 +80,13 @@ class Finding:
             "severity": self.severity,
             "title": self.title,
             "resource": source_json(self.resource) if self.resource else None,
+            "proxy": self.proxy or None,
             "file": self.file,
             "line": self.line,
             "explanation": self.explanation,
             "witness": None,
             "related": [],
-            "help": self.help,
+            "help": f"{self.help} See `{CODES[self.code].page}`.",
         }
 
 
@@ -135,12 +117,14 @@ class ProxyReport:
         file: Where the dump was read.
         verdict: What the comparison says.
         coverage: Share of the dump that inference explained, 0 to 1; None: it was not read.
+        code: Why the verdict is `unknown`, if it is.
     """
 
     proxy: str
     file: str
     verdict: ProxyVerdict
     coverage: float | None = None
+    code: str = Limit.INCOMPLETE_DUMP.value
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as in the JSON report."""
@@ -151,7 +135,10 @@ class ProxyReport:
             "verdict": verdict["verdict"],
             "inference_coverage": None if self.coverage is None else round(self.coverage, 4),
             "policies": verdict["policies"],
-            "differences": verdict["differences"],
+            "differences": [
+                {**found, "help": f"See `{CODES[found['code']].page}`."}
+                for found in verdict["differences"]
+            ],
             "unverifiable": verdict["unverifiable"],
             "notes": verdict["notes"],
         }
@@ -172,9 +159,10 @@ class CheckReport:
     Attributes:
         resources: Number of resources that were read.
         proxies: One per dump.
-        findings: About declarations and input.
+        findings: About declarations, proxies and input.
         control_planes: Settings that were used, one per revision.
         fail_on: Severity from which findings count for the exit code.
+        places: File and line of every resource.
     """
 
     resources: int
@@ -182,6 +170,7 @@ class CheckReport:
     findings: tuple[Finding, ...] = ()
     control_planes: tuple[ControlPlane, ...] = ()
     fail_on: Literal["error", "warning"] = "error"
+    places: Mapping[ResourceRef, tuple[str, int]] = field(default_factory=dict, hash=False)
 
     @property
     def exit_code(self) -> int:
@@ -192,12 +181,21 @@ class CheckReport:
         """
         if any(found.loses_input for found in self.findings):
             return UNREADABLE
-        counting = SEVERITIES[: SEVERITIES.index(self.fail_on) + 1]
         verdicts = {proxy.verdict.verdict for proxy in self.proxies}
-        found = (found for found in self.findings if found.code != FAILED_VERIFICATION)
-        if "drift" in verdicts or any(one.severity in counting for one in found):
+        if "drift" in verdicts or any(map(self.counts, self.findings)):
             return FINDINGS
         return INCOMPLETE if verdicts - {"in-sync"} else CLEAN
+
+    def counts(self, found: Finding) -> bool:
+        """Whether a finding is reason enough for an exit code other than 0."""
+        limit = SEVERITIES.index(self.fail_on)
+        return found.code != FAILED_VERIFICATION and SEVERITIES.index(found.severity) <= limit
+
+    @property
+    def own_findings(self) -> tuple[Finding, ...]:
+        """The findings that are not the reason why a proxy is unknown, which its verdict says."""
+        said = {(p.file, p.code) for p in self.proxies if p.verdict.verdict == "unknown"}
+        return tuple(found for found in self.findings if (found.file, found.code) not in said)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON; its shape is stable under `API_VERSION`."""
@@ -233,140 +231,3 @@ class CheckReport:
             "equivalent": sum(len(proxy.verdict.equivalent) for proxy in self.proxies),
             "findings": {severity: severities[severity] for severity in SEVERITIES},
         }
-
-
-_STYLES: Final = {
-    **COLOURS,
-    "error": "bold red",
-    "warning": "yellow",
-    "info": "cyan",
-    "exposes": "bold red",
-    "blocks": "red",
-    "reroutes": "magenta",
-    "alters": "yellow",
-    "equivalent": "dim",
-}
-
-
-def report_table(report: CheckReport) -> RenderableType:
-    """The report for people."""
-    parts: list[RenderableType] = []
-    if report.proxies:
-        parts += [_overview(report.proxies), Text()]
-    for proxy in report.proxies:
-        parts += _proxy_details(proxy)
-    if report.findings:
-        parts.append(Text("Findings", style="bold"))
-        parts += [
-            Padding(_finding_text(found), (0, 0, 0, 2), expand=False) for found in report.findings
-        ]
-        parts.append(Text())
-    parts += [Text(line) for line in _closing(report)]
-    return Group(*parts)
-
-
-def _overview(proxies: Sequence[ProxyReport]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("proxy", "verdict", "policies", "differences", "not verifiable", "explained"):
-        is_number = title not in ("proxy", "verdict")
-        table.add_column(title, overflow="fold", justify="right" if is_number else "left")
-    for proxy in proxies:
-        verdict = proxy.verdict
-        coverage = "" if proxy.coverage is None else f"{proxy.coverage:.1%}"
-        table.add_row(
-            Text(proxy.proxy),
-            Text(verdict.verdict, style=_STYLES[verdict.verdict]),
-            str(verdict.policies),
-            str(len(verdict.drift)),
-            str(len(verdict.unverifiable)),
-            coverage,
-        )
-    return table
-
-
-def _proxy_details(proxy: ProxyReport) -> list[RenderableType]:
-    verdict = proxy.verdict
-    lines: list[RenderableType] = []
-    for difference in sorted(verdict.differences, key=lambda d: (EFFECTS.index(d.effect), d.key)):
-        lines += _difference_lines(difference)
-    for part in verdict.unverifiable:
-        text = Text("not verifiable", style=_STYLES["unverifiable"])
-        text.append(f"  {part}", style="default")
-        if len(part.keys) > 1:
-            text.append(f" ({len(part.keys)} policies)", style="default")
-        if part.source:
-            text.append(f" ({part.source})", style="default")
-        lines.append(text)
-    lines += [Text(f"note  {note}") for note in verdict.notes]
-    if not lines:
-        return []
-    title = Text(proxy.proxy, style="bold")
-    title.append(f"  {proxy.file}", style="dim")
-    return [title, *(Padding(line, (0, 0, 0, 2), expand=False) for line in lines), Text()]
-
-
-def _difference_lines(difference: Difference) -> Iterator[RenderableType]:
-    head = Text(difference.effect, style=_STYLES[difference.effect])
-    rest = f"  {difference.code}  {difference.change}  {difference.key}"
-    head.append(rest, style="default")
-    yield head
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(Text("expected"), Text(difference.expected))
-    grid.add_row(Text("observed"), Text(difference.observed))
-    if difference.sources:
-        grid.add_row(Text("from"), Text(", ".join(map(str, difference.sources))))
-    yield Padding(grid, (0, 0, 0, 2), expand=False)
-
-
-def _finding_text(found: Finding) -> Text:
-    text = Text(found.severity, style=_STYLES[found.severity])
-    place = f"{found.place}: " if found.file else ""
-    text.append(f"  {found.code}  {place}{found.explanation}", style="default")
-    return text
-
-
-def _closing(report: CheckReport) -> Iterator[str]:
-    summary = report.summary()
-    assumed = sorted({name for plane in report.control_planes for name in plane.assumed})
-    if assumed and report.proxies:
-        listed = ", ".join(name.replace("_", " ") for name in assumed)
-        yield (
-            f"Istio's defaults are assumed for what was not found: {listed}. Give the ConfigMap "
-            "`istio`, istiod's Deployment, --mesh-config or --istiod-env."
-        )
-    if not report.proxies:
-        yield "No configuration dump was given: only the declarations were examined."
-    counts = [
-        f"{summary[name]} {word}"
-        for name, word in (
-            ("in_sync", "in sync"),
-            ("drift", "with drift"),
-            ("unverifiable", "not fully verifiable"),
-            ("unknown", "unknown"),
-        )
-        if summary[name]
-    ]
-    proxies = f"{_number(len(report.proxies), 'proxy', 'proxies')}"
-    proxies += f" ({', '.join(counts)})" if counts else ""
-    found = ", ".join(
-        _number(count, severity, f"{severity}s" if severity != "info" else severity)
-        for severity, count in summary["findings"].items()
-        if count
-    )
-    yield (
-        f"{_number(report.resources, 'resource', 'resources')}, {proxies}, "
-        f"{_number(summary['differences'], 'difference', 'differences')}, "
-        f"{_number(len(report.findings), 'finding', 'findings')}{f' ({found})' if found else ''}."
-    )
-    yield {
-        CLEAN: "Clean.",
-        FINDINGS: "Not clean.",
-        UNREADABLE: "Some input could not be read and was left out: this result is not complete.",
-        INCOMPLETE: "Nothing wrong was found, but not everything could be verified.",
-    }[report.exit_code]
-
-
-def _number(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"

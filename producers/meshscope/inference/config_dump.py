@@ -50,6 +50,10 @@ class UnreadableConfigDump(ValueError):
         self.reason = reason
 
 
+class NoSidecarDump(UnreadableConfigDump):
+    """Bytes that are the dump of a proxy which is no Envoy."""
+
+
 def read_config_dump(data: bytes, origin: str) -> Mapping[str, Any]:
     """Read a config dump.
 
@@ -62,6 +66,7 @@ def read_config_dump(data: bytes, origin: str) -> Mapping[str, Any]:
         be verified without them.
 
     Raises:
+        NoSidecarDump: It is of ztunnel.
         UnreadableConfigDump: The bytes are truncated, or no config dump at all.
     """
     text = _unpack(data, origin).removeprefix(_BYTE_ORDER_MARK)
@@ -113,6 +118,11 @@ def _unpack(data: bytes, origin: str) -> bytes:
 def _normalised(dump: Any, origin: str) -> Mapping[str, Any]:
     configs = dump.get("configs") if isinstance(dump, dict) else None
     if not isinstance(configs, list):
+        if isinstance(dump, dict) and {"services", "workloads"} <= dump.keys():
+            raise NoSidecarDump(origin, "is of ztunnel, which is no sidecar")
+        if isinstance(dump, dict) and {"apiVersion", "kind"} <= dump.keys():
+            reason = f"is a Kubernetes resource of kind {dump['kind']}, and no config dump"
+            raise UnreadableConfigDump(origin, reason)
         raise UnreadableConfigDump(origin, 'is JSON, but no config dump: it has no list "configs"')
     names: set[str] = set()
     for index, config in enumerate(configs):

@@ -11,12 +11,13 @@ from meshscope.comparison.effects import effect_of_change, effect_of_fields
 from meshscope.comparison.meaning import accepts, equivalent, fill_open_fields
 from meshscope.comparison.names import named, renamed
 from meshscope.comparison.summary import lines_text, summarise
-from meshscope.comparison.verdict import Difference, Outcome, ProxyVerdict, UnverifiablePart
+from meshscope.comparison.verdict import Difference, Effect, Outcome, ProxyVerdict, UnverifiablePart
 from meshscope.events.facts import FieldDifference
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
 from meshscope.policy.source import ResourceRef
+from meshscope.projection.limits import Limit
 from meshscope.projection.result import Projection, Unverifiable
 
 NOT_LOADED: Final = "not loaded"
@@ -132,7 +133,7 @@ class _Doubts:
             ]
             if touched:
                 reason = f"{key['name']} stands in it, and what that does is not modelled"
-                doubt = _Doubt(Unverifiable(reason), [])
+                doubt = _Doubt(Unverifiable(reason, code=Limit.UNEXPLAINED), [])
                 self._doubts.append(doubt)
                 for other in touched:
                     self._add(doubt, other)
@@ -150,6 +151,7 @@ class _Doubts:
                 _kind_of(doubt.because) or _common_kind(doubt.keys),
                 tuple(sorted(doubt.keys)),
                 doubt.because.source,
+                doubt.because.code,
             )
             for doubt in self._doubts
         )
@@ -258,14 +260,18 @@ def _different(declared: Policy, observed: Policy, *, is_equivalent: bool) -> Di
     if not is_equivalent:
         places = _without_names(places, declared, observed)
     kind = declared.key.kind
+    effect: Effect = "equivalent" if is_equivalent else effect_of_fields(kind, places)
+    places = _without_echoes(places)
     return Difference(
         code=DRIFT_CODES[kind, "different"].code,
         key=declared.key,
         change="different",
-        effect="equivalent" if is_equivalent else effect_of_fields(kind, places),
+        effect=effect,
         expected=lines_text(f"{place.title}: {place.texts[0]}" for place in places),
-        observed=lines_text(_observed_line(place) for place in places),
-        fields=tuple(FieldDifference(place.path_text, *place.texts) for place in places),
+        observed=lines_text(f"{place.title}: {_observed_text(place)}" for place in places),
+        fields=tuple(
+            FieldDifference(place.title, place.texts[0], _observed_text(place)) for place in places
+        ),
         sources=_sources(declared, observed),
     )
 
@@ -280,9 +286,20 @@ def _without_names(
     return tuple(differing(filled.without_names(), observed.content.without_names()))
 
 
-def _observed_line(place: Differing) -> str:
+def _without_echoes(places: tuple[Differing, ...]) -> tuple[Differing, ...]:
+    """The places without Envoy's second timeout where it only follows the timeout of the route."""
+    timeouts = {place.path: place.texts for place in places if place.path[-1] == "timeout_ms"}
+    return tuple(
+        place
+        for place in places
+        if place.path[-1] != "max_grpc_timeout_ms"
+        or timeouts.get((*place.path[:-1], "timeout_ms")) != place.texts
+    )
+
+
+def _observed_text(place: Differing) -> str:
     width = breadth(place)
-    return f"{place.title}: {place.texts[1]}" + (f" ({width})" if width else "")
+    return place.texts[1] + (f" ({width})" if width else "")
 
 
 def _sources(declared: Policy, observed: Policy) -> tuple[ResourceRef, ...]:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final, Literal
 
-from meshscope.comparison import words
+from meshscope.comparison import match_words, words
+from meshscope.comparison.field_names import field_name, path_text
 from meshscope.policy.authorization import CustomRules, Rule
 from meshscope.policy.canonical import content_bytes
 from meshscope.policy.endpoints import Endpoint, LocalityEndpoints
@@ -30,10 +31,11 @@ class Differing:
         path: Fields and elements from the outside in, `("rules", "[0]", "forward", "timeout_ms")`.
             An element of an ordered list is named by its position, one of a set by what tells it
             from the others.
-        title: The same in words: `rule (path prefix /cart): timeout`.
+        title: The same as Istio's resources call it: `http[path prefix /cart].timeout`.
         expected, observed: The values themselves.
         absent: The side on which an element of a list does not exist; that side's value is None.
         said: What the element says on the other side, besides its name.
+        lack: What is said of the side on which it does not exist.
     """
 
     path: tuple[str, ...]
@@ -42,6 +44,7 @@ class Differing:
     observed: Any
     absent: Literal["", "expected", "observed"] = ""
     said: str = ""
+    lack: str = ABSENT
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -49,15 +52,11 @@ class Differing:
         return tuple(step for step in self.path if not step.startswith("["))
 
     @property
-    def path_text(self) -> str:
-        """The path as text: `rules[0].forward.timeout_ms`."""
-        return ".".join(self.path).replace(".[", "[")
-
-    @property
     def texts(self) -> tuple[str, str]:
         """The expected and the observed value in words; never the same."""
         if self.absent:
-            return (ABSENT, self.said) if self.absent == "expected" else (self.said, ABSENT)
+            sides = (self.lack, self.said)
+            return sides if self.absent == "expected" else (sides[1], sides[0])
         unit = self.fields[-1] if self.fields else ""
         expected = words.render(self.expected, unit)
         observed = words.render(self.observed, unit)
@@ -86,11 +85,13 @@ class _Element:
 
     Attributes:
         identity: What makes two elements of both sides the same one.
-        name: What it is called in titles.
+        name: What it is called.
         ordered: Order has a meaning, and elements that only one side has, as many as the other
             side has, are taken for the same ones, changed.
         nameless: The element without its names; None: it has none.
         says: What it says besides its name.
+        lack: What is said where it does not exist.
+        plain: Its name needs no brackets.
     """
 
     identity: Callable[[Any], object]
@@ -98,6 +99,12 @@ class _Element:
     ordered: bool = False
     nameless: Callable[[Any], object] | None = None
     says: Callable[[Any], str] = words.render
+    lack: str = ABSENT
+    plain: bool = False
+
+    def step(self, item: object) -> str:
+        """How it stands in a path."""
+        return f" {self.name(item)}" if self.plain else f"[{self.name(item)}]"
 
 
 _ELEMENTS: Final[dict[type, _Element]] = {
@@ -110,50 +117,47 @@ _ELEMENTS: Final[dict[type, _Element]] = {
         ),
         words.accepted_chain,
         says=lambda chain: "accepted",
+        lack="refused",
     ),
     CustomRules: _Element(
         lambda custom: custom.provider,
         lambda custom: custom.provider or "external authorizer",
+        says=words.custom_details,
     ),
     Endpoint: _Element(
         lambda endpoint: (endpoint.address, endpoint.port),
-        lambda endpoint: f"{endpoint.address}:{endpoint.port}",
+        words.endpoint_name,
+        says=words.endpoint_details,
     ),
     HeaderValue: _Element(lambda value: value.name, lambda value: str(value.name), ordered=True),
     HttpRule: _Element(
         lambda rule: rule.match,
-        lambda rule: f"rule ({words.route_match(rule.match)})",
+        lambda rule: match_words.route_match(rule.match),
         ordered=True,
         says=words.http_action,
     ),
     InboundRoutes: _Element(
         lambda routes: routes.transport,
-        lambda routes: f"{routes.transport} connections",
+        lambda routes: words.TRANSPORTS.get(routes.transport, routes.transport),
         says=lambda routes: words.render(routes.rules),
     ),
     JwtRule: _Element(lambda rule: rule.issuer, lambda rule: f"issuer {rule.issuer}", ordered=True),
-    LocalityEndpoints: _Element(words.locality_name, words.locality_name),
+    LocalityEndpoints: _Element(
+        words.locality_name, words.locality_name, says=words.locality_details
+    ),
     OutboundChain: _Element(
-        lambda chain: chain.match, lambda chain: f"chain ({words.chain_match(chain.match)})"
+        lambda chain: chain.match,
+        lambda chain: match_words.chain_match(chain.match),
+        says=words.chain_target,
     ),
     Rule: _Element(
         lambda rule: (rule.policy, rule.index) if rule.policy else rule,
-        words.rule_name,
+        match_words.rule_name,
         nameless=lambda rule: replace(rule, policy="", index=0),
-        says=words.rule_conditions,
+        says=match_words.rule_conditions,
+        plain=True,
     ),
 }
-_WORDS: Final = {
-    "chains": "",
-    "localities": "",
-    "endpoints": "",
-    "forward": "",
-    "operations": "to",
-    "rules": "",
-    "routes": "",
-    "sources": "from",
-}
-"""Words for fields in titles; an empty one is left out. Others are called by their name."""
 
 
 def differing(expected: Content, observed: Content) -> Iterator[Differing]:
@@ -170,12 +174,11 @@ def _compare(
         # What sums up the rest is said first.
         for field in sorted(fields(expected), key=lambda field: field.name != "mode"):
             name = field.name
-            word = _WORDS.get(name, name.removesuffix("_ms").replace("_", " "))
             yield from _compare(
                 getattr(expected, name),
                 getattr(observed, name),
                 (*path, name),
-                (*title, word) if word else title,
+                (*title, field_name(type(expected), name)),
             )
         return
     if isinstance(expected, tuple) and isinstance(observed, tuple):
@@ -183,7 +186,7 @@ def _compare(
         if element is not None:
             yield from _compare_elements(element, expected, observed, path, title)
             return
-    yield Differing(path, _title(title), expected, observed)
+    yield Differing(path, path_text(title), expected, observed)
 
 
 def _is_atom(value: object) -> bool:
@@ -205,20 +208,22 @@ def _compare_elements(
 
     for index, partner in pairs:
         one = expected[index]
-        yield from _compare(one, observed[partner], label(index, one), (*title, element.name(one)))
+        yield from _compare(one, observed[partner], label(index, one), (*title, element.step(one)))
     for index in missing:
         one = expected[index]
-        called = _title((*title, element.name(one)))
-        yield Differing(label(index, one), called, one, None, "observed", element.says(one))
+        called = path_text((*title, element.step(one)))
+        said, lack = element.says(one), element.lack
+        yield Differing(label(index, one), called, one, None, "observed", said, lack)
     for index in extra:
         other = observed[index]
-        called = _title((*title, element.name(other)))
-        yield Differing(label(index, other), called, None, other, "expected", element.says(other))
+        called = path_text((*title, element.step(other)))
+        said, lack = element.says(other), element.lack
+        yield Differing(label(index, other), called, None, other, "expected", said, lack)
     partners = [partner for _, partner in pairs]
     if element.ordered and partners != sorted(partners):
         yield Differing(
             (*path, "[order]"),
-            _title((*title, "order")),
+            path_text((*title, "[order]")),
             tuple(element.name(expected[index]) for index, _ in pairs),
             tuple(element.name(observed[partner]) for partner in sorted(partners)),
         )
@@ -259,7 +264,3 @@ def _element_of(expected: tuple[Any, ...], observed: tuple[Any, ...]) -> _Elemen
 
 def _equal(one: object, other: object) -> bool:
     return one is other or (one == other and content_bytes(one) == content_bytes(other))
-
-
-def _title(steps: tuple[str, ...]) -> str:
-    return ": ".join(steps)

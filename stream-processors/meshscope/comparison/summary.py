@@ -85,8 +85,10 @@ def _http_route(content: HttpRoute) -> list[str]:
 
 
 def _inbound(content: Inbound) -> list[str]:
-    to = content.forwards_to or (
-        ", ".join(content.upstream.addresses) if content.upstream else "the application"
+    to = (
+        words.render(content.forwards_to, "forwards_to")
+        if content.forwards_to
+        else (", ".join(content.upstream.addresses) if content.upstream else "the application")
     )
     return [f"{content.protocol} → {to}"]
 

@@ -8,6 +8,7 @@ from meshscope.events.facts import Change, FieldDifference
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.source import ResourceRef
+from meshscope.projection.limits import Limit
 
 Effect = Literal["exposes", "blocks", "reroutes", "alters", "equivalent"]
 """What a difference does to traffic.
@@ -82,12 +83,14 @@ class UnverifiablePart:
         kind: Kind of policy that is concerned; None: any.
         keys: The policies that are concerned, as far as one of both sides holds them.
         source: Resource that is not modelled; None: the reason lies elsewhere.
+        code: `MSC-5xxx`, see `projection/limits.py`.
     """
 
     reason: str
     kind: Kind | None = None
     keys: tuple[PolicyKey, ...] = ()
     source: ResourceRef | None = None
+    code: Limit = Limit.NOT_MODELLED
 
     def __str__(self) -> str:
         if len(self.keys) == 1:
@@ -97,6 +100,7 @@ class UnverifiablePart:
     def to_json(self) -> dict[str, Any]:
         """The part as in MeshScope's reports."""
         return {
+            "code": self.code.value,
             "reason": self.reason,
             "kind": self.kind.value if self.kind else None,
             "keys": [str(key) for key in self.keys],

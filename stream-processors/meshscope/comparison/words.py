@@ -1,21 +1,31 @@
 """Values of the vocabulary in the words of Istio's resources."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Final
 
+from meshscope.comparison import match_words
+from meshscope.comparison.field_names import field_name
+from meshscope.comparison.match_words import NOTHING
 from meshscope.policy.authorization import (
-    Alternative,
     Condition,
     CustomRules,
     ExternalAuthorizer,
     Rule,
 )
-from meshscope.policy.destination import UNLIMITED, Service
+from meshscope.policy.destination import UNLIMITED, ClientTls, Service
 from meshscope.policy.endpoints import Endpoint, LocalityEndpoints
 from meshscope.policy.headers import HeaderMutation, HeaderValue
-from meshscope.policy.http_route import Forward, HttpRule, Mirror, Redirect, Respond, RouteMatch
+from meshscope.policy.http_route import (
+    Forward,
+    HttpRule,
+    Mirror,
+    Redirect,
+    Respond,
+    Retry,
+    RouteMatch,
+)
+from meshscope.policy.key import TRANSPORT_MTLS, TRANSPORT_PLAINTEXT, TRANSPORT_TLS
 from meshscope.policy.matches import (
     Fraction,
     HeaderMatch,
@@ -27,16 +37,13 @@ from meshscope.policy.matches import (
 from meshscope.policy.outbound_listener import ChainMatch, OutboundChain
 from meshscope.policy.peer_authentication import AcceptedChain
 from meshscope.policy.request_authentication import ClaimHeader, JwtHeader, JwtRule
-from meshscope.policy.target import Target, WeightedTarget
+from meshscope.policy.target import HashPolicy, Target, WeightedTarget
 
-NOTHING: Final = "none"
 LONGEST: Final = 300
 """Characters of one value; longer ones are cut, with their number of characters."""
 
 
 _RULE_SETS: Final = frozenset({"audit", "deny", "allow", "dry_run_deny", "dry_run_allow"})
-_CLAIM: Final = "envoy.filters.http.jwt_authn/payload/"
-_NAMESPACE: Final = re.compile(r"\.\*/ns/([^/]+)/\.\*")
 
 
 def duration(milliseconds: int) -> str:
@@ -55,7 +62,12 @@ def duration(milliseconds: int) -> str:
 
 def render(value: object, field: str = "") -> str:
     """A value in words; `field` is the name of the field that holds it and gives its unit."""
-    text = _render(value, field)
+    if isinstance(value, tuple) and value and all(isinstance(item, Rule) for item in value):
+        return "\n".join(_cut(_render(item)) for item in value)
+    return _cut(_render(value, field))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
 
 
@@ -75,11 +87,46 @@ def _render(value: Any, field: str = "") -> str:
             return f"{value}%"
         return "unlimited" if value == UNLIMITED else str(value)
     if isinstance(value, str):
-        return value or NOTHING
+        if field in _CLUSTERS:
+            return _cluster(value)
+        return _VALUES.get((field, value)) or value or NOTHING
     if isinstance(value, tuple):
         return _render_tuple(value, field)
     renderer = _RENDERERS.get(type(value))
     return renderer(value) if renderer else _render_fields(value)
+
+
+_CLUSTERS: Final = frozenset({"forwards_to", "cluster"})
+"""Fields that hold the name of a cluster of Envoy."""
+
+
+def _cluster(name: str) -> str:
+    """The port of the workload, or the service, that a cluster stands for."""
+    direction, *rest = name.split("|")
+    if direction == "inbound" and rest:
+        return f"own port {rest[0]}"
+    if direction == "outbound" and len(rest) == 3:
+        return str(Target("outbound", rest[2], int(rest[0] or 0), rest[1]))
+    return _NAMED.get(name, name) or NOTHING
+
+
+_VALUES: Final = {
+    ("policy", "cluster_provided"): "PASSTHROUGH",
+    ("policy", "least_request"): "LEAST_REQUEST",
+    ("policy", "maglev"): "consistentHash (maglev)",
+    ("policy", "random"): "RANDOM",
+    ("policy", "ring_hash"): "consistentHash (ringHash)",
+    ("policy", "round_robin"): "ROUND_ROBIN",
+    ("tls_mode", ""): "plaintext",
+    ("tls_mode", "always"): "TLS to every endpoint",
+    ("tls_mode", "auto"): "mutual TLS to endpoints with a sidecar, plaintext to others",
+    ("tls_mode", "istio"): "mutual TLS",
+    ("tls_mode", "never"): "DISABLE",
+    ("requirement", "none"): "read, and never demanded",
+    ("requirement", "optional"): "must be valid where there is one",
+    ("requirement", "required"): "demanded",
+}
+"""Words of the vocabulary that Istio says otherwise, by field and value."""
 
 
 def _render_tuple(value: tuple[Any, ...], field: str) -> str:
@@ -96,9 +143,9 @@ def _render_fields(value: Any) -> str:
     for field in fields(value):
         inner = getattr(value, field.name)
         if field.default is MISSING or inner != field.default:
-            name = field.name.removesuffix("_ms").removesuffix("_percent")
-            parts.append(f"{name}={_render(inner, field.name)}")
-    return " ".join(parts) or "defaults"
+            name = field_name(type(value), field.name) or field.name
+            parts.append(f"{name.lstrip('/')} {_render(inner, field.name)}")
+    return ", ".join(parts) or "defaults"
 
 
 def _split(targets: Iterable[WeightedTarget]) -> str:
@@ -110,7 +157,7 @@ def _split(targets: Iterable[WeightedTarget]) -> str:
 
 
 def _weighted(target: WeightedTarget, *, alone: bool) -> str:
-    text = str(target.target) if alone else f"{target.target} weight {target.weight}"
+    text = _target(target.target) if alone else f"{_target(target.target)} weight {target.weight}"
     for name, mutation in (
         ("request headers", target.request_headers),
         ("response headers", target.response_headers),
@@ -118,48 +165,6 @@ def _weighted(target: WeightedTarget, *, alone: bool) -> str:
         if mutation != HeaderMutation():
             text += f" ({name}: {_mutation(mutation)})"
     return text + (f" (host {target.host_rewrite})" if target.host_rewrite else "")
-
-
-def _string_match(match: StringMatch) -> str:
-    if match.type == "present":
-        return "present"
-    text = match.value if match.type == "exact" else f"{match.type} {match.value}"
-    return f"{text} (any case)" if match.ignore_case else text
-
-
-def _header_match(match: HeaderMatch) -> str:
-    name = "method" if match.name == ":method" else f"header {match.name}"
-    negation = "not " if match.invert else ""
-    missing = " (missing counts as empty)" if match.missing_as_empty else ""
-    return f"{name} {negation}{_string_match(match.match)}{missing}"
-
-
-def _metadata_match(match: MetadataMatch) -> str:
-    negation = "not " if match.invert else ""
-    return f"{match.filter}[{'.'.join(match.path)}] {negation}{_any_of(match.values)}"
-
-
-def _path_match(match: PathMatch) -> str:
-    case = "" if match.case_sensitive else " (any case)"
-    return "CONNECT" if match.type == "connect" else f"path {match.type} {match.value}{case}"
-
-
-def route_match(match: RouteMatch) -> str:
-    """Which requests a rule takes."""
-    parts = [_path_match(match.path)]
-    parts += [_header_match(header) for header in match.headers]
-    parts += [f"query {query.name} {_string_match(query.match)}" for query in match.query]
-    parts += [_metadata_match(metadata) for metadata in match.metadata]
-    if match.grpc:
-        parts.append("gRPC")
-    if match.fraction is not None:
-        parts.append(f"{_fraction(match.fraction)} of requests")
-    return ", ".join(parts)
-
-
-def _fraction(fraction: Fraction) -> str:
-    runtime = f" (runtime {fraction.runtime_key})" if fraction.runtime_key else ""
-    return f"{fraction.parts_per_million / 10_000:g}%{runtime}"
 
 
 def _header_value(value: HeaderValue) -> str:
@@ -174,7 +179,7 @@ def _mutation(mutation: HeaderMutation) -> str:
 
 def http_rule(rule: HttpRule) -> str:
     """A rule of a virtual host, match and action."""
-    return f"{route_match(rule.match)} → {http_action(rule)}"
+    return f"{match_words.route_match(rule.match)} → {http_action(rule)}"
 
 
 def http_action(rule: HttpRule) -> str:
@@ -199,13 +204,42 @@ def http_action(rule: HttpRule) -> str:
 
 
 def _forward(forward: Forward) -> str:
+    """Where requests are sent; no timeout and Istio's own retries go without saying."""
     parts = [_split(forward.to) if forward.to else "no destination"]
+    unsaid = {"to"}
+    if not forward.timeout_ms:
+        unsaid.add("timeout_ms")
+    if forward.max_grpc_timeout_ms == forward.timeout_ms:
+        unsaid.add("max_grpc_timeout_ms")
+    if forward.retry in _USUAL_RETRIES:
+        unsaid.add("retry")
+    unsaid |= {name for name in _STREAM_LIMITS if getattr(forward, name) == 0}
     for field in fields(forward):
         inner = getattr(forward, field.name)
-        if field.name != "to" and inner != field.default:
-            name = field.name.removesuffix("_ms").replace("_", " ")
+        is_timeout = field.name == "timeout_ms"
+        if field.name not in unsaid and (is_timeout or inner != field.default):
+            name = field_name(Forward, field.name)
             parts.append(f"{name} {_render(inner, field.name)}")
     return ", ".join(parts)
+
+
+_STREAM_LIMITS: Final = ("max_stream_duration_ms", "grpc_timeout_header_max_ms")
+_USUAL_RETRIES: Final = (
+    Retry(
+        on=(
+            "cancelled",
+            "connect-failure",
+            "refused-stream",
+            "retriable-status-codes",
+            "unavailable",
+        ),
+        attempts=2,
+        avoid_previous_hosts=True,
+        host_attempts=5,
+    ),
+    Retry(on=("reset-before-request",), attempts=2),
+)
+"""What Istio does where no VirtualService says otherwise, outbound and inbound."""
 
 
 def _redirect(redirect: Redirect) -> str:
@@ -217,105 +251,41 @@ def _respond(respond: Respond) -> str:
 
 
 def _mirror(mirror: Mirror) -> str:
-    return f"{mirror.target} ({_fraction(mirror.fraction)})"
-
-
-_CONDITION_WORDS: Final = {
-    "direct_remote_ip": "ipBlocks",
-    "remote_ip": "remoteIpBlocks",
-    "source_ip": "source IP",
-    "path": "paths",
-    "path_template": "path templates",
-    "destination_ip": "destination IP",
-    "destination_port": "ports",
-    "requested_server_name": "SNI",
-    "filter_state": "filter state",
-    "never": "never",
-}
-
-
-def _any_of(values: Iterable[StringMatch]) -> str:
-    return " or ".join(_string_match(value) for value in values) or NOTHING
-
-
-def _condition(condition: Condition) -> str:
-    if condition.attribute == "never":
-        return "never"
-    if condition.attribute == "header":
-        name = {":method": "methods", ":authority": "hosts"}.get(
-            condition.name, f"header {condition.name}"
-        )
-    elif condition.attribute == "metadata":
-        is_claim = condition.name.startswith(_CLAIM)
-        name = f"claim {condition.name.removeprefix(_CLAIM)}" if is_claim else condition.name
-    elif condition.attribute == "principal":
-        return _principals(condition)
-    else:
-        name = _CONDITION_WORDS[condition.attribute]
-    negation = "not " if condition.negated else ""
-    return f"{name} {negation}{_any_of(condition.values)}"
-
-
-def _principals(condition: Condition) -> str:
-    """Principals, or namespaces, which Envoy knows as a pattern of principals only."""
-    negation = "not " if condition.negated else ""
-    matches = [
-        _NAMESPACE.fullmatch(value.value) if value.type == "regex" else None
-        for value in condition.values
-    ]
-    namespaces = [match[1] for match in matches if match]
-    if condition.values and len(namespaces) == len(condition.values):
-        return f"namespaces {negation}{' or '.join(namespaces)}"
-    return f"principals {negation}{_any_of(condition.values)}".replace("spiffe://", "")
-
-
-def _alternatives(alternatives: tuple[Alternative, ...]) -> str:
-    """One of several lists of conditions; empty where everything meets one of them."""
-    if not alternatives or () in alternatives:
-        return ""
-    return " | ".join(
-        ", ".join(_condition(condition) for condition in alternative)
-        for alternative in alternatives
-    )
-
-
-def authorization_rule(rule: Rule) -> str:
-    """What a rule of an AuthorizationPolicy matches, with the name of the policy."""
-    return f"{rule_name(rule)}: {rule_conditions(rule)}"
-
-
-def rule_name(rule: Rule) -> str:
-    """`shop/cart-callers rule 0`; empty where the name is not known."""
-    return f"{rule.policy} rule {rule.index}" if rule.policy else "a rule"
-
-
-def rule_conditions(rule: Rule) -> str:
-    """What a rule matches: `from …, to …`, or `everything`."""
-    parts = [
-        f"{word} {text}"
-        for word, alternatives in (("from", rule.sources), ("to", rule.operations))
-        if (text := _alternatives(alternatives))
-    ]
-    return " ".join(parts) or "everything"
+    return f"{_target(mirror.target)} ({match_words.fraction(mirror.fraction)})"
 
 
 def _custom_rules(custom: CustomRules) -> str:
-    asks = _render(custom.authorizer) if custom.authorizer else "an unknown provider: deny"
-    provider = custom.provider or "external authorizer"
-    return f"{provider} ({asks}): {_render(custom.rules)}"
+    return f"{custom.provider or 'external authorizer'}: {custom_details(custom)}"
+
+
+def custom_details(custom: CustomRules) -> str:
+    """Who is asked, and about which requests."""
+    authorizer = custom.authorizer
+    asks = f"asks {_render(authorizer)}" if authorizer else "the provider is unknown: refused"
+    return f"{_render(custom.rules)} ({asks})"
 
 
 def _authorizer(authorizer: ExternalAuthorizer) -> str:
-    return f"{authorizer.protocol} {authorizer.cluster}"
+    return f"{_cluster(authorizer.cluster)} over {authorizer.protocol.upper()}"
+
+
+def endpoint_name(endpoint: Endpoint) -> str:
+    """`10.0.0.1:8080`, or the path of a socket."""
+    return f"{endpoint.address}:{endpoint.port}" if endpoint.port else endpoint.address
+
+
+def endpoint_details(endpoint: Endpoint) -> str:
+    """How an endpoint is reached."""
+    parts = [_render(endpoint.tls_mode, "tls_mode")]
+    if endpoint.weight != 1:
+        parts.append(f"weight {endpoint.weight}")
+    if endpoint.health != "healthy":
+        parts.append(endpoint.health)
+    return ", ".join(parts)
 
 
 def _endpoint(endpoint: Endpoint) -> str:
-    text = f"{endpoint.address}:{endpoint.port}" if endpoint.port else endpoint.address
-    if endpoint.weight != 1:
-        text += f" weight {endpoint.weight}"
-    if endpoint.tls_mode:
-        text += f" tlsMode {endpoint.tls_mode}"
-    return text if endpoint.health == "healthy" else f"{text} {endpoint.health}"
+    return f"{endpoint_name(endpoint)} ({endpoint_details(endpoint)})"
 
 
 def locality_name(locality: LocalityEndpoints) -> str:
@@ -325,41 +295,37 @@ def locality_name(locality: LocalityEndpoints) -> str:
     return (place or "no locality") + priority
 
 
+def locality_details(locality: LocalityEndpoints) -> str:
+    """The endpoints of a locality."""
+    weight = f"weight {locality.weight}: " if locality.weight else ""
+    return weight + ", ".join(_endpoint(endpoint) for endpoint in locality.endpoints)
+
+
 def _locality(locality: LocalityEndpoints) -> str:
-    weight = f" weight {locality.weight}" if locality.weight else ""
-    endpoints = ", ".join(_endpoint(endpoint) for endpoint in locality.endpoints)
-    return f"{locality_name(locality)}{weight}: {endpoints}"
+    return f"{locality_name(locality)}, {locality_details(locality)}"
 
 
-def chain_match(match: ChainMatch) -> str:
-    """Which connections an outbound chain takes."""
-    parts = [
-        f"{word} {_render(value)}"
-        for word, value in (
-            ("port", match.destination_port),
-            ("to", match.prefix_ranges),
-            ("SNI", match.server_names),
-            ("transport", match.transport_protocol),
-            ("ALPN", match.application_protocols),
-            ("source", match.source_ranges),
-            ("source ports", match.source_ports),
-            ("source type", match.source_type),
-        )
-        if value
-    ]
-    return ", ".join(parts) or "every connection"
+def chain_target(chain: OutboundChain) -> str:
+    """Where an outbound chain sends the connections that it takes."""
+    if chain.route_table:
+        return f"the routes of {chain.route_table}"
+    return _split(chain.to) if chain.to else "no destination"
 
 
 def _outbound_chain(chain: OutboundChain) -> str:
-    if chain.route_table:
-        to = f"routes {chain.route_table}"
-    else:
-        to = _split(chain.to) if chain.to else "no destination"
-    return f"{chain_match(chain.match)} → {to}"
+    return f"{match_words.chain_match(chain.match)} → {chain_target(chain)}"
+
+
+TRANSPORTS: Final = {
+    TRANSPORT_MTLS: "mutual TLS",
+    TRANSPORT_PLAINTEXT: "plaintext",
+    TRANSPORT_TLS: "TLS passed through",
+}
+"""What the transports of inbound chains are called."""
 
 
 def accepted_chain(chain: AcceptedChain) -> str:
-    """One shape of connection that a port accepts: `mutual TLS http`."""
+    """One shape of connection that a port accepts: `mutual TLS, HTTP`."""
     if chain.tls is None:
         transport = {
             "tls": "TLS passed through",
@@ -367,8 +333,49 @@ def accepted_chain(chain: AcceptedChain) -> str:
         }.get(chain.transport_protocol, "plaintext or TLS passed through")
     else:
         transport = "mutual TLS" if chain.tls.client_certificate else "TLS without client identity"
-    alpn = ", ".join(chain.application_protocols)
-    return f"{transport} {chain.protocol}" + (f" (ALPN {alpn})" if alpn else "")
+    alpn = chain.application_protocols
+    if "istio" in alpn:
+        detected = " from sidecars"
+    elif alpn == match_words.HTTP_ALPN:
+        detected = " where it is detected"
+    else:
+        detected = f" with ALPN {', '.join(alpn)}" if alpn else ""
+    return f"{transport}, {chain.protocol.upper()}{detected}"
+
+
+def _client_tls(tls: ClientTls) -> str:
+    """The mode that Istio has for such TLS, and what was not left to it."""
+    if tls.certificate == "default" and tls.trusted == "ROOTCA":
+        return f"ISTIO_MUTUAL, {_server_names(tls)}"
+    parts = ["MUTUAL" if tls.certificate else "SIMPLE"]
+    parts += [f"sni {tls.sni}"] if tls.sni else []
+    parts += [f"clientCertificate {tls.certificate}"] if tls.certificate else []
+    parts.append(f"caCertificates {tls.trusted or 'none: the server is not verified'}")
+    return ", ".join((*parts, _server_names(tls)))
+
+
+def _server_names(tls: ClientTls) -> str:
+    names = ", ".join(map(match_words.string_match, tls.server_names))
+    return f"subjectAltNames {names or 'any'}"
+
+
+def _hash_policy(policy: HashPolicy) -> str:
+    text = f"{policy.on.replace('_', ' ')} {policy.name}".strip()
+    return text if policy.ttl_ms is None else f"{text} (ttl {duration(policy.ttl_ms)})"
+
+
+def _target(target: Target) -> str:
+    if target.direction == "named":
+        return _NAMED.get(target.host, target.host)
+    return str(target)
+
+
+_NAMED: Final = {
+    "BlackHoleCluster": "nowhere: refused",
+    "InboundPassthroughCluster": "the port that was dialled",
+    "PassthroughCluster": "the address that was dialled",
+}
+"""What Istio's own clusters do."""
 
 
 def _jwt_rule(rule: JwtRule) -> str:
@@ -384,43 +391,41 @@ def _claim_header(claim: ClaimHeader) -> str:
     return f"{claim.claim} as {claim.header}"
 
 
-def _query_match(query: QueryMatch) -> str:
-    return f"query {query.name} {_string_match(query.match)}"
-
-
 def _service(service: Service) -> str:
     return f"{service.namespace}/{service.name} ({service.host})"
 
 
 _RENDERERS: Final[dict[type, Callable[[Any], str]]] = {
     AcceptedChain: accepted_chain,
-    ChainMatch: chain_match,
+    ChainMatch: match_words.chain_match,
+    ClientTls: _client_tls,
     ClaimHeader: _claim_header,
-    Condition: _condition,
+    Condition: match_words.condition,
     CustomRules: _custom_rules,
     Endpoint: _endpoint,
     ExternalAuthorizer: _authorizer,
     Forward: _forward,
-    Fraction: _fraction,
-    HeaderMatch: _header_match,
+    Fraction: match_words.fraction,
+    HashPolicy: _hash_policy,
+    HeaderMatch: match_words.header_match,
     HeaderMutation: _mutation,
     HeaderValue: _header_value,
     HttpRule: http_rule,
     JwtHeader: _jwt_header,
     JwtRule: _jwt_rule,
     LocalityEndpoints: _locality,
-    MetadataMatch: _metadata_match,
+    MetadataMatch: match_words.metadata_match,
     Mirror: _mirror,
     OutboundChain: _outbound_chain,
-    PathMatch: _path_match,
-    QueryMatch: _query_match,
+    PathMatch: match_words.path_match,
+    QueryMatch: match_words.query_match,
     Redirect: _redirect,
     Respond: _respond,
-    RouteMatch: route_match,
-    Rule: authorization_rule,
+    RouteMatch: match_words.route_match,
+    Rule: match_words.authorization_rule,
     Service: _service,
-    StringMatch: _string_match,
-    Target: str,
+    StringMatch: match_words.string_match,
+    Target: _target,
     WeightedTarget: lambda target: _weighted(target, alone=False),
 }
 """How values of each type are said; types without one are said by their fields."""

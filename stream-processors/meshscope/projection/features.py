@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from meshscope.projection.limits import Limit
+
 Version = tuple[int, int]
 
 FIRST: Final[Version] = (1, 29)
@@ -69,13 +71,15 @@ def features(version: str, environment: Mapping[str, str]) -> Features:
     if parsed is None:
         known = f"the version {version!r} cannot be read" if version else "the version is unknown"
         return Features(
-            LATEST, environment, (f"MSC-5001: {known}; Istio {_text(LATEST)} is assumed",)
+            LATEST,
+            environment,
+            (Limit.UNTESTED_VERSION.note(f"{known}; Istio {_text(LATEST)} is assumed"),),
         )
     nearest = min(max(parsed, FIRST), LATEST)
     if nearest == parsed:
         return Features(parsed, environment)
-    note = (
-        f"MSC-5001: Istio {_text(parsed)} was never compared with a real control plane; "
+    note = Limit.UNTESTED_VERSION.note(
+        f"Istio {_text(parsed)} was never compared with a real control plane; "
         f"the rules of {_text(nearest)} are used"
     )
     return Features(nearest, environment, (note,))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from meshscope.projection.durations import milliseconds
+from meshscope.projection.limits import Limit
 
 Json = Mapping[str, Any]
 OutboundMode = Literal["ALLOW_ANY", "REGISTRY_ONLY"]
@@ -74,12 +75,16 @@ def mesh_config(given: Json) -> MeshConfig:
     """Read MeshConfig; fields that Istio does not have are noted."""
     mode = (given.get("outboundTrafficPolicy") or {}).get("mode", "ALLOW_ANY")
     notes = [
-        f"MSC-5002: the mesh configuration has the field {name!r}, which is not known here"
+        Limit.UNKNOWN_SETTING.note(
+            f"the mesh configuration has the field {name!r}, which is not known here"
+        )
         for name in sorted(given.keys() - _FIELDS)
     ]
     if mode not in _MODES:
         notes.append(
-            f"MSC-5002: outboundTrafficPolicy {mode!r} is not known here; ALLOW_ANY is assumed"
+            Limit.UNKNOWN_SETTING.note(
+                f"outboundTrafficPolicy {mode!r} is not known here; ALLOW_ANY is assumed"
+            )
         )
         mode = "ALLOW_ANY"
     return MeshConfig(

@@ -11,6 +11,7 @@ from meshscope.policy.policy import Policy
 from meshscope.projection.context import Context, Contribution, Part
 from meshscope.projection.destinations.client import destinations
 from meshscope.projection.inbound.connections import connections
+from meshscope.projection.limits import Limit
 from meshscope.projection.mesh import Mesh
 from meshscope.projection.meshes import meshes
 from meshscope.projection.outbound.policies import outbound
@@ -68,7 +69,8 @@ def project(
 
 
 def _assumed(name: str) -> str:
-    return f"MSC-5003: {name.replace('_', ' ')} is not known; Istio's defaults are assumed"
+    named = name.replace("_", " ")
+    return Limit.ASSUMED_DEFAULTS.note(f"{named} is not known; Istio's defaults are assumed")
 
 
 def _context(mesh: Mesh, proxy: ProxyInputs) -> Context:

@@ -7,6 +7,7 @@ from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
 from meshscope.policy.source import ResourceRef
+from meshscope.projection.limits import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Unverifiable:
         key_prefix: Only keys whose parts begin with these; empty: all of the kind.
         source: The resource that cannot be modelled, such as an EnvoyFilter; None: a part of the
             vocabulary that is not built, or an input that is missing.
+        code: What sort of limit this is.
     """
 
     reason: str
@@ -27,6 +29,7 @@ class Unverifiable:
     key: PolicyKey | None = None
     key_prefix: tuple[str, ...] = ()
     source: ResourceRef | None = None
+    code: Limit = Limit.NOT_MODELLED
 
     def covers(self, key: PolicyKey) -> bool:
         """Whether nothing can be said of this policy."""

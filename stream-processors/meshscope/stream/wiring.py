@@ -8,6 +8,7 @@ from meshscope.events.facts import EquivalentDifference, Snapshot
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
+from meshscope.projection.limits import Limit
 from meshscope.projection.result import Projection, Unverifiable
 from meshscope.stream.judgement import Difference, Judgement
 
@@ -61,8 +62,8 @@ def _lacking(line: str) -> Unverifiable:
     """What cannot be said for lack of a section of the dump: `kind: reason`, or of every kind."""
     kind, _, reason = line.partition(": ")
     if kind in set(Kind):
-        return Unverifiable(reason, Kind(kind))
-    return Unverifiable(f"the configuration dump lacks {line}")
+        return Unverifiable(reason, Kind(kind), code=Limit.INCOMPLETE_DUMP)
+    return Unverifiable(f"the configuration dump lacks {line}", code=Limit.INCOMPLETE_DUMP)
 
 
 def _key(text: str) -> PolicyKey | None:

@@ -1,0 +1,209 @@
+"""The report of `meshscope check` for people."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from meshscope.cli.codes import CODES
+from meshscope.cli.groups import (
+    DifferenceGroup,
+    UnverifiableGroup,
+    difference_groups,
+    listed,
+    number,
+    unverifiable_groups,
+)
+from meshscope.cli.output import COLOURS
+from meshscope.cli.report import CONCLUSIONS, CheckReport, Finding, ProxyReport
+from meshscope.comparison.verdict import Difference
+from meshscope.projection.limits import Limit
+
+MOST_IN_SYNC: Final = 20
+"""Proxies in sync that are listed one by one; more are counted."""
+MOST_FIELDS: Final = 8
+"""Fields of one difference that are shown."""
+
+_STYLES: Final = {
+    **COLOURS,
+    "error": "bold red",
+    "warning": "yellow",
+    "info": "cyan",
+    "exposes": "bold red",
+    "blocks": "red",
+    "reroutes": "magenta",
+    "alters": "yellow",
+    "equivalent": "dim",
+}
+
+
+def report_table(report: CheckReport) -> RenderableType:
+    """The report for people."""
+    parts: list[RenderableType] = []
+    if report.proxies:
+        parts += [*_overview(report.proxies), Text()]
+    for group in difference_groups(report.proxies):
+        parts += [*_difference(group, len(report.proxies)), Text()]
+    unverifiable = unverifiable_groups(report.proxies)
+    if unverifiable:
+        parts += [*_unverifiable(unverifiable, len(report.proxies)), Text()]
+    if report.findings:
+        parts += [*_findings(report.findings), Text()]
+    parts += [*_notes(report.proxies), *(Text(line) for line in _closing(report))]
+    return Group(*parts)
+
+
+def _overview(proxies: Sequence[ProxyReport]) -> Iterator[RenderableType]:
+    others = [proxy for proxy in proxies if proxy.verdict.verdict != "in-sync"]
+    in_sync = len(proxies) - len(others)
+    shown = proxies if in_sync <= MOST_IN_SYNC else others
+    if shown:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for title in ("proxy", "verdict", "policies", "differences", "not verifiable", "explained"):
+            is_number = title not in ("proxy", "verdict")
+            table.add_column(title, overflow="fold", justify="right" if is_number else "left")
+        for proxy in shown:
+            table.add_row(*_overview_row(proxy))
+        yield table
+    if len(shown) < len(proxies):
+        yield Text(number(in_sync, "proxy is in sync", "proxies are in sync") + ".")
+
+
+def _overview_row(proxy: ProxyReport) -> tuple[RenderableType, ...]:
+    verdict = proxy.verdict
+    return (
+        Text(proxy.proxy),
+        Text(verdict.verdict, style=_STYLES[verdict.verdict]),
+        Text(str(verdict.policies)),
+        Text(str(len(verdict.drift))),
+        Text(str(len(verdict.unverifiable))),
+        Text("" if proxy.coverage is None else f"{proxy.coverage:.1%}"),
+    )
+
+
+def _difference(group: DifferenceGroup, of: int) -> Iterator[RenderableType]:
+    found = group.difference
+    head = Text(found.effect, style=_STYLES[found.effect])
+    yield head.append(f"  {found.code}  {CODES[found.code].title}", style="default")
+    where = listed(group.subjects) + ("" if group.everywhere else " (not all in every proxy)")
+    facts = [("where", where), ("proxies", _whose(group.proxies, of))]
+    if found.sources:
+        facts.append(("resource", ", ".join(map(str, found.sources))))
+    yield _indented(_facts(facts))
+    yield _indented(_sides(found))
+
+
+def _whose(proxies: Sequence[ProxyReport], of: int) -> str:
+    names = listed(proxy.proxy for proxy in proxies)
+    return names if of == 1 else f"{len(proxies)} of {of}: {names}"
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for name, text in facts:
+        grid.add_row(Text(name), Text(text))
+    return grid
+
+
+def _sides(found: Difference) -> Table:
+    """Expected and observed, side by side."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    titles = ("field", "expected", "observed") if found.fields else ("expected", "observed")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for place in found.fields[:MOST_FIELDS]:
+        table.add_row(Text(place.path), Text(place.expected), Text(place.observed))
+    if not found.fields:
+        table.add_row(Text(found.expected), Text(found.observed))
+    more = len(found.fields) - MOST_FIELDS
+    if more > 0:
+        table.add_row(Text(f"… and {number(more, 'field', 'fields')} more"))
+    return table
+
+
+def _unverifiable(groups: Iterable[UnverifiableGroup], of: int) -> Iterator[RenderableType]:
+    yield Text("Not verifiable", style=_STYLES["unverifiable"])
+    for group in groups:
+        part = group.part
+        facts = [("proxies", _whose(group.proxies, of))]
+        if part.keys:
+            count = number(len(part.keys), "policy", "policies")
+            facts.append(("about", f"{count}: {listed(dict.fromkeys(k.kind for k in part.keys))}"))
+        if part.source:
+            facts.append(("resource", str(part.source)))
+        yield _indented(Text(f"{part.code.value}  {part.reason}"))
+        yield _indented(_facts(facts), 4)
+
+
+def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:
+    yield Text("Findings", style="bold")
+    for found in findings:
+        text = Text(found.severity, style=_STYLES[found.severity])
+        place = f"{found.place}: " if found.file else ""
+        text.append(f"  {found.code}  {place}{found.explanation}", style="default")
+        yield _indented(text)
+
+
+def _indented(part: RenderableType, by: int = 2) -> Padding:
+    return Padding(part, (0, 0, 0, by), expand=False)
+
+
+def _notes(proxies: Sequence[ProxyReport]) -> Iterator[RenderableType]:
+    """Notes, each once, with how many proxies it is about; what was assumed is said at the end."""
+    counted = Counter(
+        note
+        for proxy in proxies
+        for note in proxy.verdict.notes
+        if not note.startswith(Limit.ASSUMED_DEFAULTS)
+    )
+    for note, count in counted.items():
+        about = "" if count == len(proxies) else f" ({count} of {len(proxies)} proxies)"
+        yield Text(f"note  {note}{about}", style="dim")
+
+
+def _closing(report: CheckReport) -> Iterator[str]:
+    summary = report.summary()
+    assumed = sorted({name for plane in report.control_planes for name in plane.assumed})
+    if assumed and report.proxies:
+        words = listed((name.replace("_", " ") for name in assumed), len(assumed))
+        yield (
+            f"Istio's defaults are assumed for what was not found: {words}. Give the ConfigMap "
+            "`istio`, istiod's Deployment, --mesh-config or --istiod-env."
+        )
+    if not report.proxies:
+        yield "No configuration dump was given: only the declarations were examined."
+    counts = [
+        f"{summary[name]} {word}"
+        for name, word in (
+            ("in_sync", "in sync"),
+            ("drift", "with drift"),
+            ("unverifiable", "not fully verifiable"),
+            ("unknown", "unknown"),
+        )
+        if summary[name]
+    ]
+    proxies = f"{number(len(report.proxies), 'proxy', 'proxies')}"
+    proxies += f" ({', '.join(counts)})" if counts else ""
+    found = ", ".join(
+        number(count, severity, f"{severity}s" if severity != "info" else severity)
+        for severity, count in summary["findings"].items()
+        if count
+    )
+    yield (
+        f"{number(report.resources, 'resource', 'resources')}, {proxies}, "
+        f"{number(summary['differences'], 'difference', 'differences')}, "
+        f"{number(len(report.findings), 'finding', 'findings')}{f' ({found})' if found else ''}."
+    )
+    said = dict.fromkeys(
+        [found.code for proxy in report.proxies for found in proxy.verdict.differences]
+        + [found.code for found in report.findings]
+    )
+    if said:
+        yield f"`meshscope explain {next(iter(said))}` says more about a code."
+    yield CONCLUSIONS[report.exit_code]
