@@ -558,13 +558,13 @@ def test_a_difference_as_json() -> None:
                 "key": "authorization/8080/mtls/http",
                 "change": "different",
                 "effect": "exposes",
-                "expected": "allow: shop/cart-callers rule 0: to: paths /a",
-                "observed": "allow: shop/cart-callers rule 0: to: paths /a or /b (wider)",
+                "expected": "ALLOW shop/cart-callers rules[0].to: paths /a",
+                "observed": "ALLOW shop/cart-callers rules[0].to: paths /a or /b (wider)",
                 "fields": [
                     {
-                        "path": "allow[shop/cart-callers rule 0].operations",
+                        "path": "ALLOW shop/cart-callers rules[0].to",
                         "expected": "paths /a",
-                        "observed": "paths /a or /b",
+                        "observed": "paths /a or /b (wider)",
                     }
                 ],
                 "witness": None,
