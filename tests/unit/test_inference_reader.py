@@ -5,14 +5,8 @@ from typing import Any
 import pytest
 
 from meshscope.inference.ignored import IGNORED
-from meshscope.inference.reader import (
-    Message,
-    Reading,
-    Unexpected,
-    duration_ms,
-    leaf_paths,
-    leaves,
-)
+from meshscope.inference.reader import Message, Reading, Unexpected, duration_ms, leaves
+from meshscope.policy.extension import leaf_paths
 
 
 def opened(value: dict[str, Any], kind: str = "") -> tuple[Reading, Message]:

@@ -1,9 +1,5 @@
-"""Projections as a whole: unknown ages, patches, notes, sharing."""
+"""Projections as a whole: unknown ages, notes, sharing."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import pytest
 from declared import client, declare, projected, service, to, virtual_service
 
 from meshscope.events.control_plane import ControlPlane
@@ -121,112 +117,8 @@ def test_mesh_configuration_that_is_not_known_is_noted() -> None:
     assert mesh_config({}).root_namespace == "istio-system"
 
 
-def patched(
-    patch: Mapping[str, Any], *, proxy: Any = None, namespace: str = "shop", **spec: Any
-) -> Projection:
-    envoy_filter = declare(
-        "EnvoyFilter", "patch", {"configPatches": [patch], **spec}, namespace=namespace
-    )
-    services = service("web"), service("api", ip="10.0.0.2")
-    return projected(*services, envoy_filter, proxy=proxy)
-
-
 def doubted(found: Projection) -> set[PolicyKey]:
     return {k for k in found.policies if any(part.covers(k) for part in found.unverifiable)}
-
-
-OUTBOUND = {"context": "SIDECAR_OUTBOUND"}
-TIMEOUT = {"operation": "MERGE", "value": {"route": {"timeout": "1s"}}}
-
-
-def test_a_patch_of_a_virtual_host_touches_that_host_alone() -> None:
-    match = {**OUTBOUND, "routeConfiguration": {"vhost": {"name": f"{WEB}:80"}}}
-    found = patched({"applyTo": "HTTP_ROUTE", "match": match, "patch": TIMEOUT})
-    assert doubted(found) == {HOST}
-    assert {part.source.name for part in found.unverifiable if part.source} == {"patch"}
-
-
-def test_a_patch_of_a_cluster_touches_that_destination_alone() -> None:
-    match = {**OUTBOUND, "cluster": {"service": WEB}}
-    change = {"operation": "MERGE", "value": {"connect_timeout": "1s"}}
-    found = patched({"applyTo": "CLUSTER", "match": match, "patch": change})
-    assert doubted(found) == {key.destination(WEB, 80)}
-    change = {"operation": "MERGE", "value": {"loadAssignment": {}}}
-    found = patched({"applyTo": "CLUSTER", "match": match, "patch": change})
-    assert doubted(found) == {key.destination(WEB, 80), key.endpoints(WEB, 80)}
-
-
-def test_an_added_filter_touches_the_order_of_filters() -> None:
-    change = {"operation": "INSERT_BEFORE", "value": {"name": "lua"}}
-    found = patched({"applyTo": "HTTP_FILTER", "match": OUTBOUND, "patch": change})
-    assert doubted(found) == {key.filter_order("outbound", "-", "http")}
-    match = {"context": "SIDECAR_INBOUND"}
-    found = patched({"applyTo": "HTTP_FILTER", "match": match, "patch": change})
-    assert {k.kind for k in doubted(found)} == {Kind.FILTER_ORDER}
-    assert key.filter_order("outbound", "-", "http") not in doubted(found)
-
-
-def test_a_removed_filter_touches_what_it_decides() -> None:
-    match = {
-        "context": "SIDECAR_INBOUND",
-        "listener": {
-            "filterChain": {
-                "filter": {
-                    "name": "envoy.filters.network.http_connection_manager",
-                    "subFilter": {"name": "envoy.filters.http.rbac"},
-                }
-            }
-        },
-    }
-    found = patched({"applyTo": "HTTP_FILTER", "match": match, "patch": {"operation": "REMOVE"}})
-    assert {k.kind for k in doubted(found)} == {Kind.FILTER_ORDER, Kind.AUTHORIZATION}
-
-
-def test_a_patch_of_a_listener_touches_its_port() -> None:
-    match = {**OUTBOUND, "listener": {"portNumber": 80}}
-    found = patched({"applyTo": "LISTENER", "match": match, "patch": {"operation": "REMOVE"}})
-    assert key.outbound_listener("0.0.0.0", 80) in doubted(found)  # noqa: S104
-    assert key.outbound_listener("0.0.0.0", 15001) not in doubted(found)  # noqa: S104
-    assert not any(k.kind is Kind.PEER_AUTHENTICATION for k in doubted(found))
-
-
-def test_what_a_patch_adds_is_in_doubt_as_well() -> None:
-    value = {"name": "mine", "domains": ["mine.example"]}
-    match = {**OUTBOUND, "routeConfiguration": {"name": "80"}}
-    change = {"operation": "ADD", "value": value}
-    found = patched({"applyTo": "VIRTUAL_HOST", "match": match, "patch": change})
-    added = key.http_route("80", "mine")
-    assert any(part.covers(added) for part in found.unverifiable)
-
-
-@pytest.mark.parametrize(
-    ("spec", "namespace", "match"),
-    [
-        ({"workloadSelector": {"labels": {"app": "other"}}}, "shop", OUTBOUND),
-        ({"targetRefs": [{"kind": "Gateway", "name": "g"}]}, "shop", OUTBOUND),
-        ({}, "bank", OUTBOUND),
-        ({}, "shop", {"context": "GATEWAY"}),
-        ({}, "shop", {**OUTBOUND, "proxy": {"proxyVersion": r"^1\.2.*"}}),
-        ({}, "shop", {**OUTBOUND, "proxy": {"metadata": {"A": "b"}}}),
-    ],
-)
-def test_a_patch_that_is_not_in_force_touches_nothing(
-    spec: Mapping[str, Any], namespace: str, match: Mapping[str, Any]
-) -> None:
-    patch = {"applyTo": "HTTP_ROUTE", "match": match, "patch": TIMEOUT}
-    assert patched(patch, namespace=namespace, **spec).unverifiable == ()
-
-
-def test_a_patch_of_the_root_namespace_is_in_force_everywhere() -> None:
-    patch = {"applyTo": "HTTP_ROUTE", "match": OUTBOUND, "patch": TIMEOUT}
-    assert HOST in doubted(patched(patch, namespace="istio-system"))
-
-
-def test_a_wasm_plugin_touches_the_order_of_filters() -> None:
-    plugin = declare("WasmPlugin", "plugin", {"url": "oci://x.example/y"})
-    found = projected(service("web"), plugin)
-    assert {k.kind for k in doubted(found)} == {Kind.FILTER_ORDER}
-    assert any(part.kind is Kind.EXTENSION for part in found.unverifiable)
 
 
 def test_proxies_of_one_mesh_share_policies_and_different_ones_do_not_mix() -> None:

@@ -4,15 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshscope.inference.reader import Reading, leaf_paths, leaves
+from meshscope.inference.reader import Reading, leaves
 from meshscope.inference.result import Coverage
-from meshscope.inference.telemetry import canonical_json
 from meshscope.policy import key
-from meshscope.policy.canonical import digest_bytes
-from meshscope.policy.extension import Extension
+from meshscope.policy.canonical import canonical_json
+from meshscope.policy.extension import leaf_paths, opaque, opaque_part
 from meshscope.policy.policy import Policy
-
-_SHOWN_PATHS = 20
 
 
 @dataclass(slots=True)
@@ -71,7 +68,7 @@ class Leftovers:
     def _unexplained(self, place: str, name: str, value: Any, path: str, kind: str) -> None:
         found = self._at(place, name)
         found.type = found.type or kind
-        found.contents.append(canonical_json([path, value]))
+        found.contents.append(opaque_part(path, value))
         self.texts.update(_texts(value))
         for leaf in leaf_paths(value, path):
             self.unexplained_at[leaf] = self.unexplained_at.get(leaf, 0) + 1
@@ -95,14 +92,7 @@ class Leftovers:
     def policies(self) -> list[Policy]:
         """One policy per place and name."""
         return [
-            Policy(
-                key.extension(place, name),
-                Extension(
-                    digest_bytes("extension", "\n".join(sorted(found.contents)).encode()),
-                    found.type,
-                    tuple(sorted(found.paths)[:_SHOWN_PATHS]),
-                ),
-            )
+            Policy(key.extension(place, name), opaque(found.contents, found.type, found.paths))
             for (place, name), found in self._found.items()
         ]
 

@@ -391,18 +391,6 @@ def leaves(value: object) -> int:
     return count
 
 
-def leaf_paths(value: object, path: str) -> Iterator[str]:
-    """Paths of the leaves of parsed JSON, without indices of lists."""
-    if isinstance(value, dict) and value:
-        for name, item in value.items():
-            yield from leaf_paths(item, f"{path}.{name}" if path else name)
-    elif isinstance(value, list) and value:
-        for item in value:
-            yield from leaf_paths(item, path)
-    else:
-        yield path
-
-
 def _shape(value: object) -> str:
     return {list: "a list", str: "text", bool: "a bool", type(None): "null"}.get(
         type(value), "a number"

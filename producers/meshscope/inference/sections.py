@@ -10,8 +10,7 @@ from typing import Final
 
 from meshscope.inference.reader import Message
 from meshscope.inference.result import Loaded, Rejected
-from meshscope.inference.telemetry import canonical_json
-from meshscope.policy.canonical import digest_bytes
+from meshscope.policy.canonical import canonical_json, digest_bytes
 
 Resources = Iterator[tuple[Message, str]]
 

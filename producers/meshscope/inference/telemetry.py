@@ -2,20 +2,13 @@
 
 from typing import Any, Final
 
-import msgspec
-
 from meshscope.events.proxy import ProxyInputs
 from meshscope.inference.reader import Message
+from meshscope.policy.canonical import canonical_json
 from meshscope.policy.telemetry import AccessLog, Metrics, Tracing
 
 _FILE: Final = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
 _HUNDREDTHS: Final = 100
-_canonical = msgspec.json.Encoder(order="sorted").encode
-
-
-def canonical_json(value: object) -> str:
-    """JSON with sorted keys, without spaces, letters as they are."""
-    return _canonical(value).decode()
 
 
 def identity_tags(proxy: ProxyInputs) -> frozenset[str]:

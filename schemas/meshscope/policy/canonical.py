@@ -17,11 +17,17 @@ IR_VERSION = 1
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def content_bytes(content: object) -> bytes:
     """The canonical JSON of a content, UTF-8."""
     return _encode(content)
+
+
+def canonical_json(value: object) -> str:
+    """Parsed JSON as JSON with sorted keys, without spaces, letters as they are."""
+    return _encode_sorted(value).decode()
 
 
 def digest_bytes(domain: str, data: bytes) -> str:

@@ -15,7 +15,7 @@ from meshscope.projection.limits import Limit
 from meshscope.projection.mesh import Mesh
 from meshscope.projection.meshes import meshes
 from meshscope.projection.outbound.policies import outbound
-from meshscope.projection.patches.in_scope import patches
+from meshscope.projection.patches.patched import patched
 from meshscope.projection.result import Projection
 from meshscope.projection.sidecar_scope import applicable_sidecar
 from meshscope.projection.unmodelled import unmodelled
@@ -44,7 +44,8 @@ def project(
     """
     contexts = [_context(mesh, proxy) for mesh in meshes(control_plane, resources, proxy)]
     worlds = [[part(context) for part in PARTS.values()] for context in contexts]
-    outcomes = _outcomes(worlds)
+    found = patched(contexts[0], _outcomes(worlds))
+    outcomes = found.policies
     said = [contribution for world in worlds for contribution in world]
     mesh = contexts[0].mesh
     notes = (
@@ -54,13 +55,13 @@ def project(
         *(note for contribution in said for note in contribution.notes),
     )
     return Projection(
-        policies={key: found[0] for key, found in outcomes.items() if found[0] is not None},
-        alternatives={key: found for key, found in outcomes.items() if len(found) > 1},
+        policies={key: some[0] for key, some in outcomes.items() if some[0] is not None},
+        alternatives={key: some for key, some in outcomes.items() if len(some) > 1},
         unverifiable=tuple(
             dict.fromkeys(
                 (
-                    *(found for contribution in said for found in contribution.unverifiable),
-                    *patches(contexts[0], outcomes),
+                    *(part for contribution in said for part in contribution.unverifiable),
+                    *found.unverifiable,
                 )
             )
         ),

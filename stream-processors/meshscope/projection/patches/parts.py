@@ -1,29 +1,25 @@
-"""Which policies one patch of an EnvoyFilter may touch.
+"""Which policies one patch of an EnvoyFilter may touch, as narrowly as its match allows.
 
 Source: https://istio.io/latest/docs/reference/config/networking/envoy-filter/#EnvoyFilter-ApplyTo.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from meshscope.policy import key
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
+from meshscope.policy.source import ResourceRef
+from meshscope.projection.patches.fields import snake
+from meshscope.projection.patches.in_force import INBOUND, OUTBOUND, Json, Patch
+from meshscope.projection.result import Unverifiable
 
-Json = Mapping[str, Any]
+_MOST_KEYS: Final = 100
+"""Keys that are named one by one; a patch that may touch more makes their kind unverifiable."""
 
-_INBOUND: Final = "inbound"
-_OUTBOUND: Final = "outbound"
-_DIRECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "ANY": (_INBOUND, _OUTBOUND),
-    "SIDECAR_INBOUND": (_INBOUND,),
-    "SIDECAR_OUTBOUND": (_OUTBOUND,),
-}
 _CATCH_ALL_HOSTS: Final = ("allow_any", "block_all", "allow_any_dynamic_dns")
 _CATCH_ALL_PORTS: Final = (15001, 15006)
-_ADDING: Final = ("ADD", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST")
 
 _OF_FILTER: Final[Mapping[str, tuple[Kind, ...]]] = {
     "envoy.filters.http.rbac": (Kind.AUTHORIZATION,),
@@ -138,64 +134,82 @@ def _place(policy: PolicyKey) -> tuple[str, str]:
         case Kind.TELEMETRY:
             return first, ""
         case Kind.OUTBOUND_LISTENER:
-            return _OUTBOUND, policy["port"]
+            return OUTBOUND, policy["port"]
         case Kind.EGRESS:
-            return _OUTBOUND, first if first.isdecimal() else ""
-        case Kind.FILTER_ORDER if first == _OUTBOUND:
-            return _OUTBOUND, ""
+            return OUTBOUND, first if first.isdecimal() else ""
+        case Kind.FILTER_ORDER if first == OUTBOUND:
+            return OUTBOUND, ""
         case Kind.HTTP_CONNECTION if "_" in first:
-            return _OUTBOUND, first.rpartition("_")[2]
+            return OUTBOUND, first.rpartition("_")[2]
         case Kind.DESTINATION | Kind.ENDPOINTS | Kind.HTTP_ROUTE:
-            return _OUTBOUND, ""
+            return OUTBOUND, ""
         case _:
-            return _INBOUND, first
+            return INBOUND, first
 
 
-def touches(patch: Json) -> Iterator[Touch]:
+def unverifiable(
+    touch: Touch, keys: Sequence[PolicyKey], reason: str, source: ResourceRef
+) -> Iterator[Unverifiable]:
+    """What cannot be verified because a patch may touch it.
+
+    Args:
+        touch: What may be touched.
+        keys: Keys of all policies that are projected.
+        reason: For the operator.
+        source: The resource that patches.
+    """
+    if not touch.is_narrow:
+        yield Unverifiable(reason, touch.kind, source=source)
+        yield Unverifiable(reason, Kind.EXTENSION, source=source)
+        return
+    if touch.prefix:
+        yield Unverifiable(reason, touch.kind, key_prefix=touch.prefix, source=source)
+    concerned = [one for one in (*keys, *touch.added) if touch.concerns(one)]
+    if len(concerned) > _MOST_KEYS:
+        yield Unverifiable(reason, touch.kind, source=source)
+        yield Unverifiable(reason, Kind.EXTENSION, source=source)
+        return
+    for one in concerned:
+        if not touch.prefix:
+            yield Unverifiable(reason, touch.kind, key=one, source=source)
+        yield Unverifiable(reason, Kind.EXTENSION, key_prefix=(str(one),), source=source)
+
+
+def touches(patch: Patch) -> Iterator[Touch]:
     """What a patch may touch."""
-    match: Json = patch.get("match") or {}
-    directions = _DIRECTIONS[match.get("context", "ANY")]
-    where = patch.get("applyTo") or ""
-    match where:
+    match patch.target:
         case "CLUSTER":
-            yield from _cluster(patch, match.get("cluster") or {}, directions)
+            yield from _cluster(patch)
         case "ROUTE_CONFIGURATION" | "VIRTUAL_HOST" | "HTTP_ROUTE":
-            yield from _routes(patch, match.get("routeConfiguration") or {}, directions)
+            yield from _routes(patch)
         case "HTTP_FILTER" | "NETWORK_FILTER":
-            protocol = key.PROTOCOL_HTTP if where == "HTTP_FILTER" else ""
-            kinds = (Kind.FILTER_ORDER, *_filter_kinds(patch))
-            yield from _on_port(match, directions, kinds, protocol)
+            protocol = key.PROTOCOL_HTTP if patch.target == "HTTP_FILTER" else ""
+            yield from _on_port(patch, (Kind.FILTER_ORDER, *_filter_kinds(patch)), protocol)
         case "LISTENER_FILTER":
-            yield from _on_port(match, directions, _OF_LISTENER_FILTER)
+            yield from _on_port(patch, _OF_LISTENER_FILTER)
         case "LISTENER" | "FILTER_CHAIN":
-            yield from _on_port(match, directions, _OF_CHAIN)
+            yield from _on_port(patch, _OF_CHAIN)
+        case "BOOTSTRAP":
+            pass  # It is the agent's own, and in no policy.
         case _:
-            # Bootstrap and extension configurations are in no policy.
             yield Touch(Kind.EXTENSION)
 
 
-def _cluster(patch: Json, match: Json, directions: tuple[str, ...]) -> Iterator[Touch]:
-    change: Json = patch.get("patch") or {}
-    if _adds(patch):
-        name = (change.get("value") or {}).get("name", "")
+def _cluster(patch: Patch) -> Iterator[Touch]:
+    if patch.adds:
+        name = patch.value.get("name", "")
         yield Touch(Kind.DESTINATION, prefix=(name,), added=(key.destination(name, 0),))
         yield Touch(Kind.ENDPOINTS, prefix=(name,))
         return
-    if _OUTBOUND in directions:
+    match: Json = patch.match.get("cluster") or {}
+    if OUTBOUND in patch.directions:
         prefix = _cluster_prefix(match)
         yield Touch(Kind.DESTINATION, prefix=prefix)
-        if change.get("operation") != "MERGE" or _HOSTS & set(
-            map(_snake, change.get("value") or ())
-        ):
+        if patch.operation != "MERGE" or _HOSTS & set(map(snake, patch.value)):
             yield Touch(Kind.ENDPOINTS, prefix=prefix)
-    if _INBOUND in directions:
+    if INBOUND in patch.directions:
         port = int(match.get("portNumber") or 0)
         yield Touch(Kind.INBOUND, prefix=(str(port),) if port else ())
-
-
-def _snake(name: str) -> str:
-    """A field's name as Envoy writes it; manifests may write it in camel case."""
-    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 
 def _cluster_prefix(match: Json) -> tuple[str, ...]:
@@ -212,56 +226,49 @@ def _cluster_prefix(match: Json) -> tuple[str, ...]:
     return tuple(prefix)
 
 
-def _routes(patch: Json, match: Json, directions: tuple[str, ...]) -> Iterator[Touch]:
+def _routes(patch: Patch) -> Iterator[Touch]:
+    match: Json = patch.match.get("routeConfiguration") or {}
     host: Json = match.get("vhost") or {}
-    if _OUTBOUND in directions:
+    if OUTBOUND in patch.directions:
         table, port = match.get("name") or "", int(match.get("portNumber") or 0)
         added: tuple[PolicyKey, ...] = ()
-        if patch.get("applyTo") == "VIRTUAL_HOST" and _adds(patch):
-            name = ((patch.get("patch") or {}).get("value") or {}).get("name", "")
-            added = (key.http_route(table or str(port), name),)
+        if patch.target == "VIRTUAL_HOST" and patch.adds:
+            added = (key.http_route(table or str(port), patch.value.get("name", "")),)
         for kind in (Kind.HTTP_ROUTE, Kind.EGRESS):
             yield Touch(
                 kind,
-                (_OUTBOUND,),
+                (OUTBOUND,),
                 table=table,
                 table_port=port,
                 host=host.get("name") or "",
                 added=added if kind is Kind.HTTP_ROUTE else (),
             )
-    if _INBOUND in directions:
+    if INBOUND in patch.directions:
         yield Touch(Kind.INBOUND)
 
 
-def _adds(patch: Json) -> bool:
-    return (patch.get("patch") or {}).get("operation") in _ADDING
-
-
-def _filter_kinds(patch: Json) -> Sequence[Kind]:
+def _filter_kinds(patch: Patch) -> Sequence[Kind]:
     """What the filter decides that is added, changed or removed."""
-    change: Json = patch.get("patch") or {}
-    if _adds(patch):
-        name = (change.get("value") or {}).get("name", "")
+    if patch.adds:
+        name = patch.value.get("name", "")
     else:
-        chain = ((patch.get("match") or {}).get("listener") or {}).get("filterChain") or {}
+        chain: Json = (patch.match.get("listener") or {}).get("filterChain") or {}
         found: Json = chain.get("filter") or {}
         name = found.get("name", "")
-        if patch.get("applyTo") == "HTTP_FILTER":
+        if patch.target == "HTTP_FILTER":
             name = (found.get("subFilter") or {}).get("name", "")
         if not name:
             return tuple(dict.fromkeys(kind for kinds in _OF_FILTER.values() for kind in kinds))
     return _OF_FILTER.get(name, ())
 
 
-def _on_port(
-    match: Json, directions: tuple[str, ...], kinds: Sequence[Kind], protocol: str = ""
-) -> Iterator[Touch]:
-    listener: Json = match.get("listener") or {}
+def _on_port(patch: Patch, kinds: Sequence[Kind], protocol: str = "") -> Iterator[Touch]:
+    listener: Json = patch.match.get("listener") or {}
     chain: Json = listener.get("filterChain") or {}
     port = int(chain.get("destinationPort") or listener.get("portNumber") or 0)
     if port in _CATCH_ALL_PORTS:
         port = 0
     for kind in kinds:
-        only = _INBOUND if kind in _BY_PORT else _OUTBOUND if kind in _OUTBOUND_ONLY else ""
-        if not only or only in directions:
-            yield Touch(kind, directions, port, protocol)
+        only = INBOUND if kind in _BY_PORT else OUTBOUND if kind in _OUTBOUND_ONLY else ""
+        if not only or only in patch.directions:
+            yield Touch(kind, patch.directions, port, protocol)
