@@ -1,21 +1,24 @@
-"""`meshscope check` as a command: real files, every exit code, every format."""
+"""`meshscope check` as a command: real files, and what people mistake for them."""
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from dumps import capture_path, demo_dump
+from check_command import (
+    BASE,
+    DEMO_PROXIES,
+    check,
+    check_json,
+    declared,
+    on_terminal,
+    switches,
+    write_demo_dumps,
+)
+from dumps import capture_path
 from shared_data import shared
 
 pytestmark = pytest.mark.integration
-
-BASE = "00-base"
-PROXIES = ("cart-1.shop", "frontend-1.shop", "payments-1.payments")
 
 VIRTUAL_SERVICE = """\
 apiVersion: networking.istio.io/v1
@@ -26,26 +29,6 @@ spec:
 """
 
 
-def check(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run the command as a shell would."""
-    return subprocess.run(
-        [sys.executable, "-m", "meshscope.cli", "check", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        timeout=120,
-        env={**os.environ, "NO_COLOR": ""},
-    )
-
-
-def check_json(*arguments: object, stdin: bytes = b"") -> tuple[int, dict[str, Any]]:
-    """Exit code and report; nothing else may be printed."""
-    done = check(*arguments, "-o", "json", stdin=stdin)
-    assert done.stderr == b"", done.stderr.decode()
-    report: dict[str, Any] = json.loads(done.stdout)
-    assert report["summary"]["exit_code"] == done.returncode
-    return done.returncode, report
-
-
 @pytest.fixture
 def resources(tmp_path: Path) -> Path:
     path = tmp_path / "resources"
@@ -54,23 +37,9 @@ def resources(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dumps of the recorded sandbox mesh in its base state."""
-    directory = tmp_path_factory.mktemp("demo")
-    for proxy in PROXIES:
-        (directory / f"{proxy}.json").write_text(json.dumps(demo_dump(BASE, proxy)))
-    return directory
-
-
-def declared(state: str) -> tuple[Path, Path]:
-    """The resources of the recorded sandbox mesh, and its Pods and Namespaces."""
-    return shared("demo-mesh", "states", state, "resources"), shared("demo-mesh", "kubernetes")
-
-
-def switches() -> list[str]:
-    index = json.loads(shared("demo-mesh", "index.json").read_text())
-    return [f"{name}={value}" for name, value in index["istiod_environment"].items()]
+    return write_demo_dumps(tmp_path_factory.mktemp("demo"))
 
 
 # Declarations
@@ -183,7 +152,7 @@ def test_the_recorded_mesh_has_no_drift(demo: Path) -> None:
     environment = [part for switch in switches() for part in ("--istiod-env", switch)]
     code, report = check_json("--resources", *declared(BASE), "--config-dump", demo, *environment)
     assert code in (0, 3), report
-    assert [proxy["proxy"] for proxy in report["proxies"]] == list(PROXIES)
+    assert [proxy["proxy"] for proxy in report["proxies"]] == list(DEMO_PROXIES)
     for proxy in report["proxies"]:
         assert proxy["verdict"] in ("in-sync", "unverifiable")
         assert [d for d in proxy["differences"] if d["effect"] != "equivalent"] == []
@@ -229,3 +198,13 @@ def test_a_captured_mesh_has_no_drift() -> None:
     assert code in (0, 3)
     for proxy in report["proxies"]:
         assert [d for d in proxy["differences"] if d["effect"] != "equivalent"] == []
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_colours_on_a_terminal_unless_nobody_wants_them(
+    resources: Path, no_color: str, coloured: bool
+) -> None:
+    (resources / "again.yaml").write_text(VIRTUAL_SERVICE)
+    code, shown = on_terminal("stdout", "--resources", resources, no_color=no_color)
+    assert code == 0
+    assert (b"\x1b[33m" in shown) == coloured

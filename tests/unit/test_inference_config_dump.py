@@ -3,10 +3,9 @@
 import gzip
 import json
 import re
-from typing import Any
 
 import pytest
-from dumps import capture_dump
+from dumps import camel_case, capture_dump
 
 from meshscope.inference.config_dump import UnreadableConfigDump, read_config_dump
 from meshscope.inference.infer import infer
@@ -75,7 +74,7 @@ def test_every_cut_of_a_dump_is_noticed() -> None:
 def test_what_istiod_prints_in_camel_case_is_the_same_dump() -> None:
     dump = capture_dump("bookshop", "000-base", "api-v1-pz5sh.storefront")
 
-    read = read_config_dump(json.dumps(_camel_case(dump)).encode(), "istiod")
+    read = read_config_dump(json.dumps(camel_case(dump)).encode(), "istiod")
 
     assert read == dump
 
@@ -93,30 +92,3 @@ def test_a_missing_section_is_said_with_what_cannot_be_verified_without_it() -> 
     assert missing["EndpointsConfigDump"].kinds == (Kind.ENDPOINTS,)
     assert "include_eds" in missing["EndpointsConfigDump"].reason
     assert not any(key.kind is Kind.ENDPOINTS for key in inference.policies)
-
-
-_DATA = {"filter_metadata", "json_format", "static_layer"}
-_MAPS = {"policies", "providers", "typed_extension_protocol_options", "typed_per_filter_config"}
-
-
-def _camel_case(value: Any, parent: str = "") -> Any:
-    """What proto-JSON makes of Envoy's field names."""
-    if isinstance(value, list):
-        return [_camel_case(item, parent) for item in value]
-    if not isinstance(value, dict):
-        return value
-    result = {}
-    for name, item in value.items():
-        data = (
-            name in _DATA
-            or (parent, name) in {("node", "metadata"), ("transport_socket_matches", "match")}
-            or ("type_url" in value and name == "value")
-        )
-        if data:
-            converted = item
-        elif name in _MAPS:
-            converted = {key: _camel_case(below, name) for key, below in item.items()}
-        else:
-            converted = _camel_case(item, name)
-        result[re.sub(r"_(.)", lambda found: found.group(1).upper(), name)] = converted
-    return result

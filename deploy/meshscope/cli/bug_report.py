@@ -58,9 +58,11 @@ def read_bug_report(path: str) -> BugReport:
     name = STDIN_NAME if path == STDIN else path
     try:
         return _read(_tree(path))
+    except tarfile.ReadError:
+        return _nothing(name, "this is no tar archive, or its beginning is damaged")
     except (OSError, EOFError, tarfile.TarError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return _nothing(name, f"no archive of `istioctl bug-report`: {reason.lower()}")
+        return _nothing(name, f"the archive cannot be read: {reason.lower()}")
 
 
 def _tree(path: str) -> _Tree:
@@ -111,9 +113,10 @@ def _dumps(
     for namespace, pod in sorted(pods):
         path = dumps.get((namespace, pod))
         if path is None:
-            place = f"{tree.name}:proxies/{namespace}/{pod}.{namespace}"
+            place, proxy = f"{tree.name}:proxies/{namespace}/{pod}", f"{pod}.{namespace}"
             reason = "the bug report holds no configuration dump of this proxy"
-            yield place, Finding(NO_DUMP, "error", reason, file=place, loses_input=True)
+            lost = Finding(NO_DUMP, "error", reason, file=place, proxy=proxy, loses_input=True)
+            yield place, lost
             continue
         place = f"{tree.name}:{path}"
         try:

@@ -150,6 +150,7 @@ def _inputs(
             chain(read, reported.dumps),
             unreadable=(*lost, *reported.lost),
             cluster=reported.manifests,
+            lacks="the bug report lacks resources" if reported.lost else "",
         ),
         count + reported.count,
     )

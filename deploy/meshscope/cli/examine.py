@@ -33,7 +33,7 @@ from meshscope.inference.config_dump import (
 from meshscope.inference.result import Inference
 from meshscope.projection.limits import Limit
 from meshscope.projection.result import Projection, Unverifiable
-from meshscope.projection.sufficiency import missing
+from meshscope.projection.sufficiency import Sufficiency
 from meshscope.watcher.control_plane import DEFAULT_REVISION, SettingsFile, control_plane
 from meshscope.watcher.manifests import Manifests, read_manifests, without_duplicates
 from meshscope.watcher.problem import LOSES_INPUT
@@ -53,6 +53,7 @@ class Inputs:
         environment: istiod's switches from the command line; they win over the Deployment's.
         unreadable: Files that could not even be opened.
         cluster: Files of resources that a bug report holds; those of `manifests` win over them.
+        lacks: Why the resources are known not to be all that there are; empty: they may be.
     """
 
     manifests: tuple[tuple[str, bytes], ...]
@@ -61,6 +62,7 @@ class Inputs:
     environment: Mapping[str, str] | None = None
     unreadable: tuple[Finding, ...] = ()
     cluster: tuple[tuple[str, bytes], ...] = ()
+    lacks: str = ""
 
 
 def examine(
@@ -137,7 +139,7 @@ class _Verifier:
         self._infer = infer
         self._project = project
         self._pods = Pods(resources)
-        self._missing = missing(resources)
+        self._sufficiency = Sufficiency(resources)
         self._seen: dict[tuple[str, str], str] = {}
 
     def settings(self, revision: str) -> ControlPlane:
@@ -156,7 +158,7 @@ class _Verifier:
 
     def verify(self, path: str, data: bytes | Finding) -> ProxyReport:
         """The verdict on one dump; one that fails does not stop the others."""
-        proxy = proxy_of_file(path)
+        proxy = (data.proxy if isinstance(data, Finding) else "") or proxy_of_file(path)
         try:
             return self._verified(path, data)
         except _NotVerified as error:
@@ -186,7 +188,7 @@ class _Verifier:
         verdict = compare(
             projection,
             inference.policies,
-            incomplete=(*self._missing, *_incomplete(inference)),
+            incomplete=(*self._missing(inference), *_incomplete(inference)),
             unreferenced=inference.unreferenced,
         )
         if proxy not in self._pods:
@@ -211,12 +213,13 @@ class _Verifier:
             raise _NotVerified(NOT_A_SIDECAR, f"the dump {error.reason}") from error
         except UnreadableConfigDump as error:
             found = unreadable(path, error.reason)
-            reason = f"its configuration dump {error.reason}"
+            reason = f"its configuration dump cannot be read: {error.reason}"
             raise _NotVerified(UNREADABLE_INPUT, reason, found) from error
         if has_node(dump):
             return dump
         proxy = proxy_of_file(path)
-        node = self._pods.node(proxy)
+        plane = self.settings(self._pods.revision(proxy))
+        node = self._pods.node(proxy, plane.mesh_config)
         if node is None:
             reason = (
                 "the dump does not say which proxy it is of, as those of istiod never do, and no "
@@ -224,6 +227,11 @@ class _Verifier:
             )
             raise _NotVerified(NO_IDENTITY, reason)
         return with_node(dump, node)
+
+    def _missing(self, inference: Inference) -> Iterable[Unverifiable]:
+        if self._inputs.lacks:
+            return (Unverifiable(self._inputs.lacks, code=Limit.MISSING_RESOURCES),)
+        return self._sufficiency.missing(inference.policies)
 
     def _note_twins(self, proxy: ProxyInputs, path: str) -> None:
         """Say that a proxy was given before."""

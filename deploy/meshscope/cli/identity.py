@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from meshscope.events.resource import Resource
 from meshscope.inference.config_dump import section_name
+from meshscope.watcher.control_plane import DEFAULT_REVISION, REVISION_LABEL, image_version
 
 _BOOTSTRAP: Final = "envoy.admin.v3.BootstrapConfigDump"
 _LOCALITY: Final = {
@@ -15,6 +16,10 @@ _LOCALITY: Final = {
 _INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 _CLUSTER: Final = "Kubernetes"
 """What istiod calls the cluster that it runs in, unless it was told otherwise."""
+_TRUST_DOMAIN: Final = "cluster.local"
+_CONTAINER: Final = "istio-proxy"
+_METADATA: Final = "ISTIO_META_"
+"""Prefix of the variables by which the injector hands metadata to a sidecar."""
 
 
 class Pods:
@@ -32,20 +37,23 @@ class Pods:
     def __contains__(self, proxy: str) -> bool:
         return proxy in self._pods
 
-    def node(self, proxy: str) -> Mapping[str, Any] | None:
-        """The `Node` that a sidecar of this Pod bootstraps with; None: there is no such Pod.
+    def revision(self, proxy: str) -> str:
+        """The revision of istiod that injected a Pod's sidecar."""
+        pod = self._pods.get(proxy)
+        return (pod.labels.get(REVISION_LABEL) if pod else None) or DEFAULT_REVISION
 
-        As far as the Pod decides it: version and metadata that the injector adds are not known.
-        """
+    def node(self, proxy: str, mesh_config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The `Node` that the proxy of this Pod bootstraps with; None: there is no such Pod."""
         pod = self._pods.get(proxy)
         if pod is None:
             return None
         status: Any = pod.body.get("status") or {}
         addresses = [entry.get("ip", "") for entry in status.get("podIPs") or ()]
         addresses = addresses or [status.get("podIP") or ""]
+        container = _sidecar(pod)
         where = self._nodes.get(pod.spec.get("nodeName") or "")
         return {
-            "id": f"sidecar~{addresses[0]}~{proxy}~{pod.namespace}.svc.cluster.local",
+            "id": f"{_kind(container)}~{addresses[0]}~{proxy}~{pod.namespace}.svc.cluster.local",
             "metadata": {
                 "CLUSTER_ID": _CLUSTER,
                 "NAMESPACE": pod.namespace,
@@ -55,6 +63,9 @@ class Pods:
                 "NODE_NAME": pod.spec.get("nodeName") or "",
                 "INSTANCE_IPS": ",".join(addresses),
                 "INTERCEPTION_MODE": pod.annotations.get(_INTERCEPTION) or "REDIRECT",
+                "ISTIO_VERSION": image_version(str(container.get("image") or "")),
+                "MESH_ID": _mesh_id(mesh_config),
+                **_handed_over(container),
             },
             "locality": {
                 field: where.labels[label]
@@ -62,6 +73,38 @@ class Pods:
                 if where is not None and label in where.labels
             },
         }
+
+
+def _sidecar(pod: Resource) -> Mapping[str, Any]:
+    """The container of the proxy, which is an init container where sidecars are native."""
+    containers = (
+        *(pod.spec.get("containers") or ()),
+        *(pod.spec.get("initContainers") or ()),
+    )
+    return next((found for found in containers if found.get("name") == _CONTAINER), {})
+
+
+def _kind(container: Mapping[str, Any]) -> str:
+    """The type of proxy that a container runs, by its arguments: `proxy router …`."""
+    match container.get("args"):
+        case ["proxy", str(kind), *_]:
+            return kind
+        case _:
+            return "sidecar"
+
+
+def _handed_over(container: Mapping[str, Any]) -> Mapping[str, str]:
+    return {
+        variable["name"].removeprefix(_METADATA): variable["value"]
+        for variable in container.get("env") or ()
+        if variable.get("name", "").startswith(_METADATA) and isinstance(variable.get("value"), str)
+    }
+
+
+def _mesh_id(mesh_config: Mapping[str, Any]) -> str:
+    """The mesh's id, for which the trust domain stands in."""
+    default = mesh_config.get("defaultConfig") or {}
+    return default.get("meshId") or mesh_config.get("trustDomain") or _TRUST_DOMAIN
 
 
 def has_node(dump: Mapping[str, Any]) -> bool:

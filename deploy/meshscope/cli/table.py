@@ -19,7 +19,7 @@ from meshscope.cli.groups import (
     unverifiable_groups,
 )
 from meshscope.cli.output import COLOURS
-from meshscope.cli.report import CONCLUSIONS, CheckReport, Finding, ProxyReport
+from meshscope.cli.report import CONCLUSIONS, UNREADABLE, CheckReport, Finding, ProxyReport
 from meshscope.comparison.verdict import Difference
 from meshscope.projection.limits import Limit
 
@@ -48,11 +48,14 @@ def report_table(report: CheckReport) -> RenderableType:
         parts += [*_overview(report.proxies), Text()]
     for group in difference_groups(report.proxies):
         parts += [*_difference(group, len(report.proxies)), Text()]
+    unknown = [proxy for proxy in report.proxies if proxy.verdict.verdict == "unknown"]
+    if unknown:
+        parts += [*_unknown(unknown), Text()]
     unverifiable = unverifiable_groups(report.proxies)
     if unverifiable:
         parts += [*_unverifiable(unverifiable, len(report.proxies)), Text()]
-    if report.findings:
-        parts += [*_findings(report.findings), Text()]
+    if report.own_findings:
+        parts += [*_findings(report.own_findings), Text()]
     parts += [*_notes(report.proxies), *(Text(line) for line in _closing(report))]
     return Group(*parts)
 
@@ -127,6 +130,13 @@ def _sides(found: Difference) -> Table:
     return table
 
 
+def _unknown(proxies: Iterable[ProxyReport]) -> Iterator[RenderableType]:
+    yield Text("Unknown", style=_STYLES["unknown"])
+    for proxy in proxies:
+        yield _indented(Text(f"{proxy.code}  {proxy.proxy}: {'; '.join(proxy.verdict.notes)}"))
+        yield _indented(Text(proxy.file, style="dim"), 4)
+
+
 def _unverifiable(groups: Iterable[UnverifiableGroup], of: int) -> Iterator[RenderableType]:
     yield Text("Not verifiable", style=_STYLES["unverifiable"])
     for group in groups:
@@ -159,6 +169,7 @@ def _notes(proxies: Sequence[ProxyReport]) -> Iterator[RenderableType]:
     counted = Counter(
         note
         for proxy in proxies
+        if proxy.verdict.verdict != "unknown"
         for note in proxy.verdict.notes
         if not note.startswith(Limit.ASSUMED_DEFAULTS)
     )
@@ -176,7 +187,7 @@ def _closing(report: CheckReport) -> Iterator[str]:
             f"Istio's defaults are assumed for what was not found: {words}. Give the ConfigMap "
             "`istio`, istiod's Deployment, --mesh-config or --istiod-env."
         )
-    if not report.proxies:
+    if not report.proxies and report.exit_code != UNREADABLE:
         yield "No configuration dump was given: only the declarations were examined."
     counts = [
         f"{summary[name]} {word}"
@@ -201,8 +212,12 @@ def _closing(report: CheckReport) -> Iterator[str]:
         f"{number(len(report.findings), 'finding', 'findings')}{f' ({found})' if found else ''}."
     )
     said = dict.fromkeys(
-        [found.code for proxy in report.proxies for found in proxy.verdict.differences]
-        + [found.code for found in report.findings]
+        [
+            *(found.code for proxy in report.proxies for found in proxy.verdict.differences),
+            *(found.code for found in report.findings),
+            *(proxy.code for proxy in report.proxies if proxy.verdict.verdict == "unknown"),
+            *(part.code.value for proxy in report.proxies for part in proxy.verdict.unverifiable),
+        ]
     )
     if said:
         yield f"`meshscope explain {next(iter(said))}` says more about a code."

@@ -133,8 +133,13 @@ class _Settings:
     def file(self, settings: SettingsFile) -> Mapping[str, Any] | None:
         """The mesh configuration of a file."""
         given = self._mapping(settings.text, "", settings.path, 0, None)
-        if given is None or given.get("kind") != "ConfigMap":
+        kind = None if given is None else given.get("kind")
+        if given is None or kind is None:
             return given
+        if kind != "ConfigMap":
+            reason = f"this is a resource of kind {kind}, neither MeshConfig nor its ConfigMap"
+            self._report(settings.path, 0, reason, None)
+            return None
         data = given.get("data")
         text = data.get("mesh") if isinstance(data, dict) else None
         if not isinstance(text, str):
@@ -249,8 +254,11 @@ def _environment(deployment: Resource | None) -> Mapping[str, str] | None:
 
 
 def _version(deployment: Resource | None) -> str:
-    """Version by the tag of istiod's image: `docker.io/istio/pilot:1.29.6-distroless`."""
-    image = str(_discovery_container(deployment).get("image") or "").partition("@")[0]
-    tag = image.rpartition("/")[2].partition(":")[2]
+    return image_version(str(_discovery_container(deployment).get("image") or ""))
+
+
+def image_version(image: str) -> str:
+    """Version by the tag of an image of Istio: `docker.io/istio/pilot:1.29.6-distroless`."""
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     number = tag.removesuffix("-distroless").removesuffix("-debug")
     return number if number[:1].isdigit() else ""

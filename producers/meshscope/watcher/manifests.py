@@ -180,7 +180,10 @@ class _Reader:
                 for name, found in (("apiVersion", api_version), ("kind", kind))
                 if not isinstance(found, str)
             )
-            self._report(line, f"not a resource: no {missing}", ProblemCode.NOT_A_RESOURCE)
+            what = f"no {missing}"
+            if isinstance(value.get("configs"), list):
+                what = "this is a configuration dump of a proxy"
+            self._report(line, f"not a resource: {what}", ProblemCode.NOT_A_RESOURCE)
         elif kind.endswith("List") and isinstance(value.get("items"), list | None):
             # Items of a typed list, such as a PodList, need not repeat what the list says.
             known = kind.removesuffix("List")
