@@ -1,5 +1,6 @@
 """Clusters become traffic policies and endpoints."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -222,6 +223,28 @@ def test_tls_modes() -> None:
     assert (auto.tls_mode, auto.tls) == ("auto", TLS)
 
 
+def test_tls_parameters() -> None:
+    socket = tls(agent("ROOTCA"))
+    socket["typed_config"]["common_tls_context"]["tls_params"] = {
+        "tls_minimum_protocol_version": "TLSv1_2",
+        "tls_maximum_protocol_version": "TLSv1_3",
+        "cipher_suites": ["c"],
+        "ecdh_curves": ["X25519"],
+    }
+
+    assert destination(transport_socket=socket).tls == replace(
+        TLS, minimum="TLSv1_2", maximum="TLSv1_3", ciphers=("c",), curves=("X25519",)
+    )
+
+
+def test_a_socket_that_does_not_say_what_it_is_is_reported() -> None:
+    socket = {"name": "envoy.transport_sockets.tls"}
+
+    inference = infer_parts(cds=[cluster(NAME, metadata=SUBSET, transport_socket=socket)])
+
+    assert str(KEY) in extensions(inference)
+
+
 def test_proxy_protocol_wraps_the_socket() -> None:
     wrapped = {
         "name": "envoy.transport_sockets.upstream_proxy_protocol",
@@ -433,3 +456,22 @@ def test_a_cluster_that_makes_no_sense_is_reported_and_the_others_are_read() -> 
     assert key.destination("a.b", 81) in inference.policies
     assert KEY not in inference.policies
     assert extensions(inference).keys() == {"Cluster", str(KEY)}
+
+
+def test_what_a_cluster_says_of_health_is_declared() -> None:
+    load = {"endpoints": [{"lb_endpoints": [endpoint("a.b", 80, health_status="UNHEALTHY")]}]}
+
+    inference = infer_parts(cds=[cluster(NAME, type="STRICT_DNS", load_assignment=load)])
+
+    (locality,) = content(inference, ENDPOINTS).localities
+    assert [item.health for item in locality.endpoints] == ["unhealthy"]
+
+
+def test_a_name_of_a_server_that_is_not_understood_is_reported() -> None:
+    socket = tls(agent("ROOTCA"))
+    validation = socket["typed_config"]["common_tls_context"]["combined_validation_context"]
+    validation["default_validation_context"]["match_subject_alt_names"].append({})
+
+    inference = infer_parts(cds=[cluster(NAME, metadata=SUBSET, transport_socket=socket)])
+
+    assert str(KEY) in extensions(inference)

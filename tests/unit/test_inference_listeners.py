@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from dumps import dump_of
 from fragments import (
+    BOOTSTRAP,
     any_,
     assignment,
     cluster,
@@ -23,6 +25,7 @@ from fragments import (
     virtual_inbound,
 )
 
+from meshscope.inference.infer import infer
 from meshscope.policy import key
 from meshscope.policy.authorization import Authorization
 from meshscope.policy.egress import Egress
@@ -395,6 +398,28 @@ def test_an_unknown_filter_is_in_the_order_and_opaque() -> None:
     assert content(other, key.extension(str(order), "probe.lua")).digest != found.digest
 
 
+def test_a_metadata_exchange_without_settings_is_reported() -> None:
+    exchange = {
+        "name": "istio.metadata_exchange",
+        "typed_config": {
+            "@type": "type.googleapis.com/udpa.type.v1.TypedStruct",
+            "type_url": "type.googleapis.com/envoy.tcp.metadataexchange.config.MetadataExchange",
+        },
+    }
+    chain = tcp_chain("x")
+    chain["filters"].insert(0, exchange)
+
+    inference = infer_parts(lds=[listener("10.0.0.1_80", "10.0.0.1", 80, chain)])
+
+    assert extensions(inference).keys() == {str(key.filter_order("outbound", "-", "tcp"))}
+
+
+def test_the_default_codec_may_be_written_out() -> None:
+    inference = infer_parts(lds=[virtual_inbound(http_chain(codec_type="AUTO"))])
+
+    assert extensions(inference) == {}
+
+
 @pytest.mark.parametrize("field", [{"disabled": True}, {"is_optional": True}])
 def test_a_known_filter_that_is_switched_off_does_not_count(field: dict[str, Any]) -> None:
     inference = infer_parts(lds=[virtual_inbound(http_chain({**rbac({}), **field}, tls=True))])
@@ -450,3 +475,40 @@ def test_clusters_of_the_workload_that_no_chain_uses_are_kept() -> None:
 
     assert key.destination("inbound|99||", 0) in inference.policies
     assert key.destination("inbound|99||", 0) in inference.unreferenced
+
+
+def test_without_listeners_clusters_of_the_workload_are_not_taken_for_destinations() -> None:
+    dump = dump_of(BOOTSTRAP, {"cds": [cluster("inbound|99||", type="STATIC")]})
+    listeners = next(c for c in dump["configs"] if c["@type"].endswith("ListenersConfigDump"))
+    dump["configs"].remove(listeners)
+
+    inference = infer(dump)
+
+    assert [missing.section for missing in inference.incomplete] == ["ListenersConfigDump"]
+    assert inference.policies == {}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"access_log": [{"name": "envoy.access_loggers.file"}]},
+        {"tunneling_config": {}},
+        {"tunneling_config": {"use_post": True}},
+    ],
+)
+def test_a_tcp_proxy_that_lacks_what_it_needs_is_reported(damaged: dict[str, Any]) -> None:
+    chain = tcp_chain("x", **damaged)
+
+    inference = infer_parts(lds=[listener("10.0.0.1_80", "10.0.0.1", 80, chain)])
+
+    assert extensions(inference)
+
+
+def test_a_listener_filter_without_configuration_is_reported() -> None:
+    inspector = {"name": "envoy.filters.listener.http_inspector"}
+
+    inference = infer_parts(
+        lds=[listener("a", "10.0.0.1", 80, tcp_chain("x"), listener_filters=[inspector])]
+    )
+
+    assert extensions(inference).keys() == {str(key.outbound_listener("10.0.0.1", 80))}

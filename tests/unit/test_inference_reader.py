@@ -73,6 +73,20 @@ def test_a_constant_is_read_only_if_it_is_as_expected() -> None:
     assert reading.remarks == [("place", "top.c", "missing")]
 
 
+def test_a_constant_may_write_its_durations_otherwise() -> None:
+    reading, message = opened({"a": {"timeout": "0.000s", "others": ["1.500s", "v1.0s"]}})
+
+    assert message.constant("a", {"timeout": "0s", "others": ["1.5s", "v1.0s"]})
+    assert left(reading) == {}
+
+
+def test_an_extension_without_configuration_is_remarked() -> None:
+    reading, message = opened({"a": {"name": "x"}, "b": {"typed_config": {"@type": "t"}}})
+
+    assert [message.need(name).configured() is None for name in "ab"] == [True, False]
+    assert reading.remarks == [("place", "top.a.typed_config", "missing")]
+
+
 def test_an_any_tells_its_type_and_a_typed_struct_is_looked_through() -> None:
     _, message = opened(
         {

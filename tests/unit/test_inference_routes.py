@@ -301,6 +301,12 @@ def test_the_catch_all_host_is_egress(fields: dict[str, Any], expected: tuple[st
     assert len(found.rules) == 1
 
 
+def test_a_catch_all_host_may_say_that_it_does_not_require_tls() -> None:
+    catch_all = host("allow_any", route("PassthroughCluster"), require_tls="NONE")
+
+    assert extensions(infer_parts(rds=[route_table("80", catch_all)])) == {}
+
+
 def test_a_table_without_hosts_is_visible() -> None:
     inference = infer_parts(rds=[route_table("80")])
 
@@ -337,3 +343,19 @@ def test_two_hosts_of_one_name_are_not_lost() -> None:
 
     assert key.extension(str(KEY), "different resources") in inference.policies
     assert inference.policies == reordered.policies
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"dynamic_metadata": [{"value": {}}]},
+        {"dynamic_metadata": [{"filter": "f", "value": {"null_match": {}}}]},
+        {"query_parameters": [{"name": "q", "string_match": {}}]},
+        {"headers": [{"name": "h", "string_match": {}}]},
+    ],
+    ids=lambda condition: str(condition),
+)
+def test_a_condition_that_is_not_understood_is_reported(condition: dict[str, Any]) -> None:
+    inference = table({**route(), "match": {"prefix": "/", **condition}})
+
+    assert str(KEY) in extensions(inference)

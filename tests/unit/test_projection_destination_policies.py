@@ -144,6 +144,14 @@ def test_clients_share_endpoints_where_their_place_does_not_matter() -> None:
     assert relevant(HERE, near, None, Client()) == Viewpoint(HERE.place, HERE.labels)
 
 
+def test_tls_defaults_of_the_mesh_hold_for_tls_that_is_not_its_own() -> None:
+    defaults = {"tlsDefaults": {"cipherSuites": ["c"], "ecdhCurves": ["X25519"]}}
+
+    found = client_settings(defaults, lambda _, default: default, (1, 31), ("10.0.0.1",))
+
+    assert (found.tls.ciphers, found.tls.curves) == (("c",), ("X25519",))
+
+
 def test_settings_follow_switches_and_version() -> None:
     def switched(name: str, default: bool) -> bool:
         return {"PILOT_ENABLE_METADATA_EXCHANGE": False}.get(name, default)

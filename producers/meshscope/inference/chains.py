@@ -83,7 +83,7 @@ def terminated_tls(chain: Message) -> ServerTls | None:
     socket = chain.message("transport_socket", "TransportSocket")
     if socket is None:
         return None
-    found = socket.any("typed_config")
+    found = socket.configured()
     if found is None or found[0] != DOWNSTREAM_TLS:
         if found is not None:
             found[1].unread()
@@ -202,6 +202,8 @@ def _stats(chain: Chain, config: Message) -> str:
 def _exchange(_: Chain, config: Message) -> str:
     if config.rest == _EXCHANGE_SETTINGS:
         config.rest.clear()
+    elif not config.rest:
+        config.remark("metadata_exchange", "not configured as Istio does")
     return "metadata_exchange"
 
 
@@ -243,4 +245,6 @@ def _tcp_proxy(config: Message, read: ReadChain, telemetry: str) -> None:
 
 def _tunnel(message: Message) -> str:
     host = message.string("hostname")
+    if not host:
+        message.remark("tunneling_config", "without a host")
     return f"POST {host}" if message.boolean("use_post") else host

@@ -209,7 +209,7 @@ class ClusterReader:
 
     def _socket(self, socket: Message) -> tuple[str, ClientTls | None]:
         """PROXY protocol version and TLS of a transport socket."""
-        found = socket.any("typed_config")
+        found = socket.configured()
         if found is None:
             return "", None
         kind, config = found

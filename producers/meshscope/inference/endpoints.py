@@ -2,11 +2,11 @@
 
 What the control plane declares and what Envoy found out stand in the same message of a dump:
 
-* Envoy prints `health_status` from its own judgement: HEALTHY, DEGRADED, or UNHEALTHY for hosts
-  that outlier detection ejected, that failed a health check, *or* that the control plane declared
-  unhealthy. UNHEALTHY is therefore state, never content: the endpoint is as good as configured.
-  DRAINING and TIMEOUT come from a control plane only (Envoy itself never prints them), so they are
-  content.
+* Among assignments Envoy prints `health_status` from its own judgement: HEALTHY, DEGRADED, or
+  UNHEALTHY for hosts that outlier detection ejected, that failed a health check, *or* that the
+  control plane declared unhealthy. UNHEALTHY is therefore state, never content: the endpoint is as
+  good as configured. DRAINING and TIMEOUT come from a control plane only (Envoy itself never prints
+  them), so they are content. Within a cluster Envoy prints what was configured: all is content.
 * Hosts of clusters that Envoy resolves (DNS) or learns (original destination) are state; the
   configured names are in the cluster.
 """
@@ -18,6 +18,7 @@ from meshscope.inference.reader import Message, Unexpected
 from meshscope.policy.endpoints import Endpoint, Endpoints, LocalityEndpoints
 
 _DECLARED: Final = {
+    "UNHEALTHY": "unhealthy",
     "DRAINING": "draining",
     "TIMEOUT": "timeout",
     "DEGRADED": "degraded",
@@ -40,19 +41,33 @@ class Assignment:
 
 
 def assignment(message: Message) -> Assignment:
-    """Read a `ClusterLoadAssignment`.
+    """Read a `ClusterLoadAssignment` that Envoy prints with its own judgement of health.
 
     Raises:
         Unexpected: An endpoint has no address.
     """
     unhealthy: list[str] = []
+    return Assignment(_endpoints(message, unhealthy), tuple(sorted(unhealthy)))
+
+
+def configured_endpoints(message: Message) -> Endpoints:
+    """Read the `ClusterLoadAssignment` that stands in a cluster.
+
+    Raises:
+        Unexpected: An endpoint has no address.
+    """
+    return _endpoints(message, None)
+
+
+def _endpoints(message: Message, unhealthy: list[str] | None) -> Endpoints:
+    """What is configured; what Envoy found unhealthy is added, unless nothing was found out."""
     localities = tuple(_locality(item, unhealthy) for item in message.messages("endpoints"))
     policy = message.message("policy")
     factor = 140 if policy is None else policy.integer("overprovisioning_factor", 140)
-    return Assignment(Endpoints(localities, factor), tuple(sorted(unhealthy)))
+    return Endpoints(localities, factor)
 
 
-def _locality(message: Message, unhealthy: list[str]) -> LocalityEndpoints:
+def _locality(message: Message, unhealthy: list[str] | None) -> LocalityEndpoints:
     locality = message.message("locality")
     return LocalityEndpoints(
         endpoints=tuple(_endpoint(item, unhealthy) for item in message.messages("lb_endpoints")),
@@ -64,14 +79,14 @@ def _locality(message: Message, unhealthy: list[str]) -> LocalityEndpoints:
     )
 
 
-def _endpoint(message: Message, unhealthy: list[str]) -> Endpoint:
+def _endpoint(message: Message, unhealthy: list[str] | None) -> Endpoint:
     endpoint = message.need("endpoint")
     address, port = socket_address(endpoint.need("address"))
     endpoint.constant("health_check_config", {})
     tls_mode, workload = _labels(message)
     health = "healthy"
     status = message.peek("health_status")
-    if status in _FOUND_OUT:
+    if unhealthy is not None and status in _FOUND_OUT:
         message.json("health_status")
         unhealthy.append(f"{address}:{port}")
     elif status in _HEALTHY:

@@ -130,5 +130,10 @@ class Evidence:
             name
             for chain in self.chains
             for name in chain.filters.clusters
-            if name == INBOUND_PASSTHROUGH or target(name).direction == "inbound"
+            if leads_to_workload(name)
         }
+
+
+def leads_to_workload(cluster: str) -> bool:
+    """Whether a cluster is named as those are that lead to the workload itself."""
+    return cluster == INBOUND_PASSTHROUGH or target(cluster).direction == "inbound"

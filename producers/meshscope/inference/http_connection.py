@@ -96,6 +96,7 @@ def _connection(manager: Message, exchange: tuple[str, ...]) -> HttpConnection:
     common = manager.message("common_http_protocol_options")
     http1 = manager.message("http_protocol_options")
     request_id = _request_id(manager)
+    manager.constant("codec_type", "AUTO")
     return HttpConnection(
         normalize_path=manager.boolean("normalize_path"),
         merge_slashes=manager.boolean("merge_slashes"),
@@ -144,8 +145,10 @@ def _request_id(manager: Message) -> bool:
     extension = manager.message("request_id_extension")
     if extension is None:
         return True
-    found = extension.any("typed_config")
-    if found is None or found[0] != _REQUEST_ID:
+    found = extension.configured()
+    if found is None:
+        return True
+    if found[0] != _REQUEST_ID:
         extension.unread()
         return True
     return found[1].boolean("use_request_id_for_trace_sampling", True)

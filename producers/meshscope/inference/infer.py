@@ -20,8 +20,8 @@ from meshscope.inference.assembly import (
 from meshscope.inference.clusters import DNS, ClusterReader
 from meshscope.inference.completeness import incomplete
 from meshscope.inference.config_dump import section_name
-from meshscope.inference.endpoints import assignment
-from meshscope.inference.evidence import Evidence, InboundCluster
+from meshscope.inference.endpoints import assignment, configured_endpoints
+from meshscope.inference.evidence import Evidence, InboundCluster, leads_to_workload
 from meshscope.inference.inbound_ports import inbound_policies
 from meshscope.inference.leftovers import Leftovers
 from meshscope.inference.listeners import read_listener
@@ -69,6 +69,7 @@ class _Run:
     service_names: dict[str, list[str]] = field(default_factory=dict)
     inbound: dict[str, Policy] = field(default_factory=dict)
     assigned: set[str] = field(default_factory=set)
+    listeners_known: bool = False
 
 
 def infer(config_dump: Mapping[str, Any]) -> Inference:
@@ -133,7 +134,7 @@ def _cluster(run: _Run, cluster: Message, own_clusters: set[str]) -> None:
     cluster.place = str(destination_key(name))
     reader = ClusterReader(cluster, name)
     run.clusters[name] = reader.discovery
-    if name in own_clusters:
+    if name in own_clusters or (not run.listeners_known and leads_to_workload(name)):
         port = target(name).port or key.ANY_PORT
         cluster.place = str(key.inbound(port))
         own = frozenset(run.proxy.addresses)
@@ -150,7 +151,7 @@ def _cluster(run: _Run, cluster: Message, own_clusters: set[str]) -> None:
     if reader.discovery in DNS or load is not None:
         if load is not None:
             load.place = str(endpoints_key(name))
-        found = Endpoints() if load is None else assignment(load).endpoints
+        found = Endpoints() if load is None else configured_endpoints(load)
         run.evidence.policies.append(Policy(endpoints_key(name), found))
 
 
@@ -193,6 +194,7 @@ def _runtime_hosts(name: str, load: Message) -> Hosts:
 
 
 def _listeners(run: _Run, section: Message) -> None:
+    run.listeners_known = True
     tracing = TracingReader(run.proxy)
     for listener in active(section, LISTENERS, run.phases, _name):
         _resource(

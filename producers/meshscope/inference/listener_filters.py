@@ -36,8 +36,10 @@ def listener_filters(listener: Message) -> tuple[Detects, ...]:
 
 
 def _detects(item: Message) -> Detects | None:
-    config = item.any("typed_config")
-    entry = None if config is None else _FILTERS.get(config[0])
+    config = item.configured()
+    if config is None:
+        return None
+    entry = _FILTERS.get(config[0])
     if entry is None:
         item.unread()
         return None

@@ -42,10 +42,15 @@ def string_match(message: Message) -> StringMatch | None:
 
 
 def string_matches(parent: Message, name: str) -> tuple[StringMatch, ...]:
-    """A repeated `StringMatcher`."""
-    return tuple(
-        found for item in parent.messages(name) if (found := string_match(item)) is not None
-    )
+    """A repeated `StringMatcher`; those of a kind that is not modelled are left."""
+    found: list[StringMatch] = []
+    for item in parent.messages(name):
+        match = string_match(item)
+        if match is None:
+            item.unread()
+        else:
+            found.append(match)
+    return tuple(found)
 
 
 def header_match(message: Message) -> HeaderMatch | None:
@@ -89,8 +94,9 @@ def query_match(message: Message) -> QueryMatch | None:
     text = message.message("string_match")
     if text is not None:
         match = string_match(text)
-        return None if match is None else QueryMatch(name, match)
-    if message.boolean("present_match", True):
+        if match is not None:
+            return QueryMatch(name, match)
+    elif message.boolean("present_match", True):
         return QueryMatch(name, PRESENT)
     message.unread()
     return None
@@ -101,6 +107,7 @@ def metadata_match(message: Message) -> MetadataMatch | None:
     value = message.message("value")
     found = None if value is None else value_match(value)
     if found is None:
+        message.unread()
         return None
     values, in_list = found
     return MetadataMatch(

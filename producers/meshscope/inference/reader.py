@@ -25,6 +25,7 @@ _NANOSECONDS_PER_MS: Final = 1_000_000
 _STRINGS: Final = frozenset((str,))
 _INTEGERS: Final = frozenset((int,))
 _OBJECTS: Final = frozenset((dict,))
+_NESTED: Final = frozenset((dict, list))
 
 
 class Unexpected(Exception):
@@ -283,7 +284,10 @@ class Message:
 
     def constant(self, name: str, *expected: object) -> bool:
         """Read a field only if it has one of the expected values; whether it has."""
-        if name in self.rest and self.rest[name] in expected:
+        if name not in self.rest:
+            return False
+        value = self.rest[name]
+        if value in expected or (type(value) in _NESTED and plain_durations(value) in expected):
             del self.rest[name]
             return True
         return False
@@ -348,6 +352,16 @@ class Message:
         message = self.message(name)
         return None if message is None else message.typed()
 
+    def configured(self) -> "tuple[str, Message] | None":
+        """The configuration of this message, which is an extension.
+
+        None: it has none, which is remarked: its name alone does not say what it does.
+        """
+        found = self.any("typed_config")
+        if found is None:
+            self.remark(f"{self.path()}.typed_config", "missing")
+        return found
+
     def typed(self) -> "tuple[str, Message]":
         """This message, which is an `Any`: its message name, and the message without its type."""
         url = self.string("@type")
@@ -372,6 +386,17 @@ def duration_ms(text: str) -> int | None:
         return None
     total = int(digits) * 1000 + nanoseconds // _NANOSECONDS_PER_MS
     return -total if whole.startswith("-") else total
+
+
+def plain_durations(value: Any) -> Any:
+    """Parsed JSON with durations in their shortest form: `1.500s` as `1.5s`."""
+    if isinstance(value, dict):
+        return {name: plain_durations(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain_durations(item) for item in value]
+    if isinstance(value, str) and "." in value and duration_ms(value) is not None:
+        return f"{value.removesuffix('s').rstrip('0').removesuffix('.')}s"
+    return value
 
 
 def leaves(value: object) -> int:

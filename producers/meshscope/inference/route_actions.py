@@ -150,7 +150,7 @@ def _previous_priorities(message: Message) -> int:
     priority = message.message("retry_priority")
     if priority is None:
         return 0
-    found = priority.any("typed_config")
+    found = priority.configured()
     if found is None or found[0] != _PREVIOUS_PRIORITIES:
         if found is not None:
             found[1].unread()

@@ -65,6 +65,7 @@ class _TableReader:
         read = rules.read(host)
         self._clusters |= rules.clusters
         attempts = host.boolean("include_request_attempt_count")
+        host.constant("require_tls", "NONE")
         content = (
             Egress(
                 mode=egress_mode(_targets(read)),

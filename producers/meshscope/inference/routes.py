@@ -119,7 +119,7 @@ def uri_template(parent: Message, name: str) -> str | None:
     extension = parent.message(name, "TypedExtensionConfig")
     if extension is None:
         return None
-    found = extension.any("typed_config")
+    found = extension.configured()
     if found is None or found[0] != _URI_TEMPLATE:
         if found is not None:
             found[1].unread()

@@ -43,8 +43,10 @@ def access_logs(parent: Message, place: str, at: str = "connection") -> tuple[Ac
 
 def _access_log(message: Message, at: str) -> AccessLog | None:
     condition = message.json("filter")
-    found = message.any("typed_config")
-    if found is None or found[0] != _FILE:
+    found = message.configured()
+    if found is None:
+        return None
+    if found[0] != _FILE:
         message.unread()
         return None
     config = found[1]

@@ -48,7 +48,7 @@ def client_tls(context: Message, *, auto_sni: bool, auto_san_validation: bool) -
     """An `UpstreamTlsContext`, with what the HTTP options of the cluster add to it."""
     common = context.need("common_tls_context")
     trusted, default = _validation(common)
-    parameters = _parameters(common)
+    minimum, maximum, ciphers, curves = _parameters(common)
     return ClientTls(
         sni=context.string("sni"),
         auto_sni=auto_sni,
@@ -57,9 +57,10 @@ def client_tls(context: Message, *, auto_sni: bool, auto_san_validation: bool) -
         server_names=() if default is None else string_matches(default, "match_subject_alt_names"),
         trusted=trusted,
         certificate=_certificate(common),
-        minimum=parameters[0],
-        maximum=parameters[1],
-        ciphers=parameters[2],
+        minimum=minimum,
+        maximum=maximum,
+        ciphers=ciphers,
+        curves=curves,
         crl=_revocation(default),
     )
 

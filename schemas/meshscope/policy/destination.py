@@ -106,6 +106,7 @@ class ClientTls:
         certificate: SDS name of the client certificate; empty: none.
         minimum, maximum: Protocol versions, such as `TLSv1_2`; empty: Envoy's.
         ciphers: Cipher suites, in order; empty: Envoy's.
+        curves: ECDH curves, in order; empty: Envoy's.
         crl: SDS name or path of a revocation list; empty: none.
     """
 
@@ -119,6 +120,7 @@ class ClientTls:
     minimum: str = ""
     maximum: str = ""
     ciphers: tuple[str, ...] = ()
+    curves: tuple[str, ...] = ()
     crl: str = ""
 
     def __post_init__(self) -> None:

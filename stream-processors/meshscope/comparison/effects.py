@@ -119,7 +119,7 @@ def _peer_authentication_field(place: Differing) -> Effect:
     if place.absent == "expected":
         tls = place.observed.tls
         return "alters" if tls is not None and tls.client_certificate else "exposes"
-    about_peers = {"tls", "peers", "trusted", "client_certificate", "minimum", "ciphers"}
+    about_peers = {"tls", "peers", "trusted", "client_certificate", "minimum", "ciphers", "curves"}
     return "exposes" if place.fields[-1] in about_peers else "alters"
 
 
@@ -183,7 +183,15 @@ def _destination_field(place: Differing) -> Effect:
     if place.fields == ("tls",):
         return "exposes" if place.observed is None else "blocks"
     if place.fields[0] == "tls":
-        checks = {"server_names", "trusted", "auto_san_validation", "minimum", "ciphers", "crl"}
+        checks = {
+            "server_names",
+            "trusted",
+            "auto_san_validation",
+            "minimum",
+            "ciphers",
+            "curves",
+            "crl",
+        }
         return "exposes" if place.fields[-1] in checks else "blocks"
     return "reroutes" if place.fields[0] in ("discovery", "eds_service_name") else "alters"
 

@@ -43,6 +43,7 @@ def client_settings(
             auto_mtls=mesh.get("enableAutoMtls", True),
             peer_exchange=exchange and not switch("PILOT_DISABLE_MX_ALPN", False),
             ciphers=tuple((mesh.get("tlsDefaults") or {}).get("cipherSuites") or ()),
+            curves=tuple((mesh.get("tlsDefaults") or {}).get("ecdhCurves") or ()),
         ),
         metadata_exchange=exchange,
         names_services=switch("PILOT_ENABLE_TELEMETRY_LABEL", True),

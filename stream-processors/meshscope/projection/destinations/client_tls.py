@@ -54,12 +54,13 @@ class ClientSettings:
     Attributes:
         auto_mtls: The mesh's `enableAutoMtls`.
         peer_exchange: Peers exchange metadata over TCP, which ALPN must offer.
-        ciphers: The mesh's `tlsDefaults.cipherSuites`, for TLS that is not the mesh's own.
+        ciphers, curves: The mesh's `tlsDefaults`, for TLS that is not the mesh's own.
     """
 
     auto_mtls: bool = True
     peer_exchange: bool = True
     ciphers: tuple[str, ...] = ()
+    curves: tuple[str, ...] = ()
 
 
 def client_tls(
@@ -155,6 +156,7 @@ def _originated(
         minimum=_MINIMUM,
         maximum=_MAXIMUM,
         ciphers=client.ciphers,
+        curves=client.curves,
         crl="" if unchecked or settings.get("credentialName") else settings.get("caCrl", ""),
     )
 
