@@ -1,5 +1,6 @@
 """Shared by all tests: what hypothesis draws for the plain types of the facts."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -13,3 +14,13 @@ st.register_type_strategy(float, st.floats(allow_nan=False))
 # Two shared cores are slow now and then; a deadline per example would only flicker.
 settings.register_profile("meshscope", deadline=None)
 settings.load_profile("meshscope")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much of what is tried at random is tried."""
+    parser.addoption(
+        "--mutants",
+        type=int,
+        default=0,
+        help="number of changed dumps of all recorded meshes to verify (test_mutations.py)",
+    )
