@@ -109,7 +109,10 @@ def changes(mesh: GeneratedMesh) -> Iterator[tuple[str, str, Resource]]:
         ),
     )
     yield "Sidecar", *spec("Sidecar/team-004/default", egress=[{"hosts": ["./*"]}])
-    yield "PeerAuthentication", *spec("PeerAuthentication/team-005/default", mtls={"mode": "DISABLE"})
+    yield (
+        "PeerAuthentication",
+        *spec("PeerAuthentication/team-005/default", mtls={"mode": "DISABLE"}),
+    )
     yield (
         "RequestAuthentication",
         *spec("RequestAuthentication/team-004/svc-0040", jwtRules=[_token("other.example.com")]),
@@ -222,7 +225,14 @@ def _shape(service: int) -> list[dict[str, Any]]:
 def _resource(kind: str, namespace: str, name: str, body: Any, **metadata: Any) -> Resource:
     group, version = _GROUPS.get(kind, _ISTIO)
     return Resource(
-        group, version, kind, namespace, name, created_at="2026-01-01T00:00:00Z", body=body, **metadata
+        group,
+        version,
+        kind,
+        namespace,
+        name,
+        created_at="2026-01-01T00:00:00Z",
+        body=body,
+        **metadata,
     )
 
 
@@ -264,9 +274,7 @@ def _resources(sidecars: int, services: int) -> Iterator[Resource]:
 def _mesh_wide() -> Iterator[Resource]:
     yield _resource("Namespace", "", ROOT, {})
     yield _istio("PeerAuthentication", ROOT, "default", mtls={"mode": "PERMISSIVE"})
-    yield _istio(
-        "AuthorizationPolicy", ROOT, "default", action="DENY", rules=[_from("team-099")]
-    )
+    yield _istio("AuthorizationPolicy", ROOT, "default", action="DENY", rules=[_from("team-099")])
     yield _istio("Telemetry", ROOT, "default", tracing=[{"randomSamplingPercentage": 1}])
 
 
@@ -307,9 +315,7 @@ def _of_namespace(number: int) -> Iterator[Resource]:
             location="MESH_INTERNAL",
             workloadSelector={"labels": {"app": vm}},
         )
-        yield _istio(
-            "WorkloadEntry", name, vm, address=f"192.168.0.{number}", labels={"app": vm}
-        )
+        yield _istio("WorkloadEntry", name, vm, address=f"192.168.0.{number}", labels={"app": vm})
     if number % 50 == 3:
         patch = {
             "applyTo": "HTTP_FILTER",
@@ -358,9 +364,7 @@ def _of_service(number: int) -> Iterator[Resource]:
             name,
             host=name,
             trafficPolicy={"connectionPool": {"tcp": {"maxConnections": 100}}, **locality},
-            subsets=[
-                {"name": version, "labels": {"version": version}} for version in ("v1", "v2")
-            ],
+            subsets=[{"name": version, "labels": {"version": version}} for version in ("v1", "v2")],
         )
     if number % 50 == 32:
         route = {"route": [{"destination": {"host": name, "port": {"number": 3306 + number % 40}}}]}
@@ -401,7 +405,7 @@ def _of_service(number: int) -> Iterator[Resource]:
             provider={"name": "sign-in"},
             rules=[{"to": [{"operation": {"paths": ["/admin/*"]}}]}],
         )
-    if number % 50 == 25 or number % 100 == 1 and number > 100:
+    if number % 50 == 25 or (number % 100 == 1 and number > 100):
         kind = "HTTPRoute" if number % 50 == 25 else "GRPCRoute"
         port = _shape(number)[0]["port"]
         yield _istio(
@@ -425,12 +429,17 @@ def _slice(number: int, sidecars: int, services: int) -> Resource:
                 {
                     "addresses": [_pod_address(pod)],
                     "conditions": {"ready": True},
-                    "targetRef": {"kind": "Pod", "namespace": namespace, "name": _pod(pod, services)},
+                    "targetRef": {
+                        "kind": "Pod",
+                        "namespace": namespace,
+                        "name": _pod(pod, services),
+                    },
                 }
                 for pod in range(number, sidecars, services)
             ],
             "ports": [
-                {"name": port.get("name", ""), "port": port["targetPort"]} for port in _shape(number)
+                {"name": port.get("name", ""), "port": port["targetPort"]}
+                for port in _shape(number)
             ],
         },
         labels={"kubernetes.io/service-name": name},

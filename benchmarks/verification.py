@@ -36,7 +36,15 @@ from typing import Any
 from generated_mesh import CLUSTER, GeneratedMesh, changes, generate, moved_endpoint
 
 from meshscope.events import convert
-from meshscope.events.facts import Drift, PolicyRequest, PolicyShard, ProxyState, Snapshot, Sync, Verdict
+from meshscope.events.facts import (
+    Drift,
+    PolicyRequest,
+    PolicyShard,
+    ProxyState,
+    Snapshot,
+    Sync,
+    Verdict,
+)
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
 from meshscope.policy.canonical import IR_VERSION
@@ -146,9 +154,7 @@ class Worker:
         for snapshot in held.snapshots:
             proxy = f"{snapshot.cluster}/{snapshot.proxy}"
             self.store.records[proxy] = ProxyRecord(0, proxy, snapshot)
-        self.join = Join(
-            project, judge, Timing(WINDOWS), "log", self.store, self.store, self._now
-        )
+        self.join = Join(project, judge, Timing(WINDOWS), "log", self.store, self.store, self._now)
         self.join.own((proxy, CLUSTER) for proxy in self.store.records)
         for shard in held.shards.values():
             self.join.broadcast(shard)
@@ -191,7 +197,7 @@ class Worker:
 
 def measure(path: Path, sidecars: int, services: int) -> Iterator[tuple[str, object]]:
     """The figures of one worker, each with its name."""
-    held: Held = pickle.loads(path.read_bytes())
+    held: Held = pickle.loads(path.read_bytes())  # noqa: S301, written by `prepare`
     mesh = generate(sidecars, services)
     worker = Worker(mesh, held)
     yield "everything", worker.look()
@@ -260,7 +266,7 @@ def main() -> None:
             process.start()
         for process in preparing:
             process.join()
-        everything = [pickle.loads(path.read_bytes()) for path in paths]
+        everything = [pickle.loads(path.read_bytes()) for path in paths]  # noqa: S301
         print(
             f"{given.sidecars} sidecars, {given.services} services, "
             f"{len(set().union(*(held.classes for held in everything)))} classes of proxies, "

@@ -28,7 +28,13 @@ from meshscope.projection.inbound.ports import (
     with_pools,
 )
 from meshscope.projection.security.settings import inbound_policies_of, switches
-from meshscope.projection.security.workload import Declarations, Situation, security
+from meshscope.projection.security.workload import (
+    Declarations,
+    Situation,
+    in_force,
+    inbound_security,
+    outbound_security,
+)
 from meshscope.projection.worlds import Outcomes
 
 pytestmark = pytest.mark.conformance
@@ -146,9 +152,6 @@ def projected(
     rules = RuleIndex(of_kind("DestinationRule"), root)
     targets = tuple(sorted(served(declared, proxy, labels), key=lambda found: found[0]))
     situation = Situation(
-        namespace=proxy.namespace,
-        labels=labels,
-        root=root,
         mesh_config=config,
         proxy_config=proxy.metadata.get("PROXY_CONFIG") or {},
         node_metadata=proxy.metadata,
@@ -165,19 +168,21 @@ def projected(
         proxy,
         labelled=switch("PILOT_ENABLE_TELEMETRY_LABEL", True),
     )
-    result = security(
+    found = in_force(
         Declarations(
             of_kind("PeerAuthentication"),
             of_kind("RequestAuthentication"),
             of_kind("AuthorizationPolicy"),
             of_kind("Telemetry"),
         ),
-        situation,
-        [plans],
-        dict(listeners(observed)),
+        namespace=proxy.namespace,
+        labels=labels,
+        root=root,
     )
-    assert result.unverifiable == ()
-    return result.outcomes
+    inward = inbound_security(found, situation, [plans])
+    outward = outbound_security(found.telemetries, situation, dict(listeners(observed)))
+    assert inward.unverifiable == outward.unverifiable == ()
+    return {**inward.outcomes, **outward.outcomes}
 
 
 def labels_of(declared: Iterable[Resource], proxy: ProxyInputs) -> Mapping[str, str]:

@@ -141,7 +141,12 @@ def test_clients_share_endpoints_where_their_place_does_not_matter() -> None:
     node_local = VisibleService(HOST, "shop", HOST, PORTS, node_local=True)
     assert relevant(HERE, node_local, None, Client()) == Viewpoint(node="node-a")
     near = VisibleService(HOST, "shop", HOST, PORTS, near="zone")
-    assert relevant(HERE, near, None, Client()) == Viewpoint(HERE.place, HERE.labels)
+    kept = relevant(HERE, near, None, Client())
+    assert kept.place == HERE.place
+    assert set(kept.labels) == {
+        f"topology.{name}"
+        for name in ("istio.io/network", "kubernetes.io/region", "kubernetes.io/zone")
+    }
 
 
 def test_tls_defaults_of_the_mesh_hold_for_tls_that_is_not_its_own() -> None:

@@ -4,7 +4,7 @@ import pytest
 from declared import declare, service
 
 from meshscope.projection.declared.visibility import by_visibility, sees
-from meshscope.projection.hosts import covers, most_specific, overlaps, qualified
+from meshscope.projection.hosts import Patterns, covers, overlaps, qualified
 from meshscope.projection.services.protocols import is_http, of_kubernetes_port, parse
 from meshscope.projection.services.registry import Registry, registry
 
@@ -55,9 +55,9 @@ def test_host_patterns() -> None:
     assert not covers("*.a.com", "*.com")
     assert not covers("a.com", "*.com")
     assert overlaps("a.com", "*.com")
-    assert most_specific("a.b.com", {"*.com", "*.b.com"}) == "*.b.com"
-    assert most_specific("a.b.com", {"*", "a.b.com"}) == "a.b.com"
-    assert most_specific("a.org", {"*.com"}) is None
+    assert Patterns({"*.com", "*.b.com"}).most_specific("a.b.com") == "*.b.com"
+    assert Patterns({"*", "a.b.com"}).most_specific("a.b.com") == "a.b.com"
+    assert Patterns({"*.com"}).most_specific("a.org") is None
     assert qualified("web", "shop", "cluster.local") == "web.shop.svc.cluster.local"
     assert qualified("web.shop", "x", "cluster.local") == "web.shop"
 

@@ -33,16 +33,15 @@ from meshscope.projection.security.workload import (
     Security,
     Situation,
     Switches,
-    security,
+    in_force,
+    inbound_security,
+    outbound_security,
 )
 
 SIDECAR = ResourceRef("Sidecar", "shop", "web")
 NOTHING = Declarations()
 WEB = ServiceTarget("web.shop.svc.cluster.local", "shop", "web", 80, 8080, "http")
 SITUATION = Situation(
-    namespace="shop",
-    labels={"app": "web"},
-    root="istio-system",
     mesh_config={},
     proxy_config={},
     node_metadata={},
@@ -62,7 +61,11 @@ def worked_out(
     **changes: Any,
 ) -> Security:
     situation = replace(SITUATION, **changes)
-    return security(declared, situation, [plans], listeners or {})
+    found = in_force(declared, namespace="shop", labels={"app": "web"}, root="istio-system")
+    inward = inbound_security(found, situation, [plans])
+    outward = outbound_security(found.telemetries, situation, listeners or {})
+    refused = dict.fromkeys((*inward.unverifiable, *outward.unverifiable))
+    return Security({**inward.outcomes, **outward.outcomes}, tuple(refused))
 
 
 def content(found: Security, key: PolicyKey) -> Any:

@@ -16,6 +16,9 @@ from meshscope.policy.kinds import KINDS, Kind
 from meshscope.policy.policy import Policy
 from meshscope.policy.source import ResourceRef
 
+Place = tuple[str, int]
+"""Kind and number of a shard."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -55,27 +58,46 @@ def shard_number(key: PolicyKey) -> int:
 
 def shards(policies: Iterable[Policy]) -> tuple[Shard, ...]:
     """All shards that have policies, by kind and number."""
-    entries: dict[tuple[Kind, int], list[Entry]] = {}
-    for policy in policies:
-        place = (policy.key.kind, shard_number(policy.key))
-        entry = Entry(str(policy.key), policy.digest, policy.sources)
-        entries.setdefault(place, []).append(entry)
-    return tuple(_shard(kind, number, entries[kind, number]) for kind, number in sorted(entries))
-
-
-def _shard(kind: Kind, number: int, entries: list[Entry]) -> Shard:
-    ordered = tuple(sorted(entries, key=lambda entry: entry.key))
-    pairs = [(entry.key, entry.digest) for entry in ordered]
-    return Shard(
-        kind,
-        number,
-        ordered,
-        digest=digest_bytes(f"shard:{kind}", content_bytes(ordered)),
-        meaning=digest_bytes(f"meaning:{kind}", content_bytes(pairs)),
+    found = entries(policies)
+    return tuple(
+        Shard(
+            Kind(kind),
+            number,
+            tuple(sorted(found[kind, number], key=lambda entry: entry.key)),
+            digest=full_digest(kind, found[kind, number]),
+            meaning=meaning(kind, found[kind, number]),
+        )
+        for kind, number in sorted(found)
     )
 
 
-def root_digest(digests: Mapping[tuple[str, int], str]) -> str:
+def place_of(key: PolicyKey) -> Place:
+    """The shard in which the policy of a key stands."""
+    return key.kind.value, shard_number(key)
+
+
+def entries(policies: Iterable[Policy]) -> dict[Place, list[Entry]]:
+    """The entries of some policies, by shard."""
+    found: dict[Place, list[Entry]] = {}
+    for policy in policies:
+        entry = Entry(str(policy.key), policy.digest, policy.sources)
+        found.setdefault(place_of(policy.key), []).append(entry)
+    return found
+
+
+def meaning(kind: str, found: Iterable[Entry]) -> str:
+    """`Shard.meaning` of entries in any order."""
+    pairs = sorted((entry.key, entry.digest) for entry in found)
+    return digest_bytes(f"meaning:{kind}", content_bytes(pairs))
+
+
+def full_digest(kind: str, found: Iterable[Entry]) -> str:
+    """`Shard.digest` of entries in any order."""
+    ordered = tuple(sorted(found, key=lambda entry: entry.key))
+    return digest_bytes(f"shard:{kind}", content_bytes(ordered))
+
+
+def root_digest(digests: Mapping[Place, str]) -> str:
     """Hash over the digests of all shards, by kind and number."""
     lines = [f"{kind}/{number}={digests[kind, number]}" for kind, number in sorted(digests)]
     return digest_bytes("root", "\n".join(lines).encode())

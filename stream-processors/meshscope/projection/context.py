@@ -1,17 +1,17 @@
 """What every part of a projection reads, and what it contributes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from meshscope.events.proxy import ProxyInputs
 from meshscope.projection.destinations.client_rules import ClientRules
+from meshscope.projection.fragments import Layer
 from meshscope.projection.inbound.ports import Interception
 from meshscope.projection.mesh import Labels, Mesh
 from meshscope.projection.result import Unverifiable
 from meshscope.projection.sidecar_scope import SidecarScope
 from meshscope.projection.workload import Workload
-from meshscope.projection.worlds import Outcomes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class Context:
     @property
     def rules(self) -> ClientRules:
         """The DestinationRules that it applies."""
-        return self.mesh.rules(self.scope, self.labels)
+        return self.mesh.rules(self.scope, self.workload.labels)
 
     @property
     def interception(self) -> Interception:
@@ -57,12 +57,12 @@ class Contribution:
     """What a part says.
 
     Attributes:
-        outcomes: Every possible outcome per key.
+        layers: Policies, with every possible outcome.
         unverifiable: Parts of which nothing can be said.
         notes: Limits.
     """
 
-    outcomes: Outcomes = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
     unverifiable: tuple[Unverifiable, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -1,6 +1,6 @@
 """Host names and patterns: `*` alone, or a leading `*` that stands for any beginning."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection
 
 
 def is_wildcard(host: str) -> bool:
@@ -29,15 +29,20 @@ def qualified(host: str, namespace: str, domain: str) -> str:
     return f"{host}.{namespace}.svc.{domain}"
 
 
-def suffixes(host: str) -> Iterator[str]:
-    """Every pattern that covers a host, the longest first."""
-    rest = host[1:] if is_wildcard(host) else host
-    for start in range(len(rest) + 1):
-        yield f"*{rest[start:]}"
+class Patterns:
+    """Hosts and patterns among which the most specific one is looked for."""
 
+    def __init__(self, candidates: Collection[str]) -> None:
+        self._candidates = candidates
+        self._lengths = sorted({len(host) for host in candidates if is_wildcard(host)})[::-1]
 
-def most_specific(host: str, candidates: Container[str]) -> str | None:
-    """The host itself if it is among the candidates, else the longest pattern that covers it."""
-    if host in candidates:
-        return host
-    return next((pattern for pattern in suffixes(host) if pattern in candidates), None)
+    def most_specific(self, host: str) -> str | None:
+        """The host itself if it is among the candidates, else the longest pattern covering it."""
+        if host in self._candidates:
+            return host
+        rest = host[1:] if is_wildcard(host) else host
+        for length in self._lengths:
+            beginning = len(rest) - length + 1
+            if beginning >= 0 and (pattern := f"*{rest[beginning:]}") in self._candidates:
+                return pattern
+        return None

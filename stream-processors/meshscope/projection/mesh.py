@@ -1,6 +1,6 @@
 """What every proxy of a mesh shares: settings, services, VirtualServices, rules, scopes."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -99,22 +99,20 @@ class Mesh:
         key = (namespace, id(sidecar))
         found = self._scopes.get(key)
         if found is None:
-            builder = ScopeBuilder(
-                self.registry, self.virtual_services, self.features.has("sidecar_exclusions")
-            )
-            found = builder.scope(namespace, sidecar)
-            self._scopes[key] = found
+            found = self._scopes[key] = self._scope_builder.scope(namespace, sidecar)
         return found
 
     def telling_labels(self, labels: Mapping[str, str]) -> Labels:
         """Of a workload's labels those that decide what it is sent for outbound traffic."""
-        return tuple(sorted((k, v) for k, v in labels.items() if k in self._telling))
+        return _chosen(labels, self._telling)
 
-    def rules(self, scope: SidecarScope, labels: Labels) -> ClientRules:
+    def rules(self, scope: SidecarScope, labels: Mapping[str, str]) -> ClientRules:
         """The DestinationRules that clients with these labels apply."""
-        found = self._rules.get((scope, labels))
+        selected = _chosen(labels, self._selecting)
+        found = self._rules.get((scope, selected))
         if found is None:
-            found = self._rules[scope, labels] = ClientRules(self.known.rules, scope, dict(labels))
+            found = ClientRules(self.known.rules, scope, dict(selected))
+            self._rules[scope, selected] = found
         return found
 
     def remembered(self, make: "Callable[[Mesh], T]") -> T:
@@ -127,11 +125,24 @@ class Mesh:
     @cached_property
     def _telling(self) -> frozenset[str]:
         """Names of labels that sources of VirtualServices or selectors of rules look at."""
+        sources = self.declared.of("VirtualService")
+        return self._selecting.union(
+            name for each in sources for labels in _sources(each.spec) for name in labels
+        )
+
+    @cached_property
+    def _selecting(self) -> frozenset[str]:
+        """Names of labels that selectors of rules look at."""
         return frozenset(
             name
-            for resource in self.declared.of("VirtualService", "DestinationRule")
-            for labels in _label_conditions(resource.spec)
-            for name in labels
+            for rule in self.declared.of("DestinationRule")
+            for name in (rule.spec.get("workloadSelector") or {}).get("matchLabels") or ()
+        )
+
+    @cached_property
+    def _scope_builder(self) -> ScopeBuilder:
+        return ScopeBuilder(
+            self.registry, self.virtual_services, self.features.has("sidecar_exclusions")
         )
 
     @cached_property
@@ -147,8 +158,11 @@ class Mesh:
         return {}
 
 
-def _label_conditions(spec: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
-    yield (spec.get("workloadSelector") or {}).get("matchLabels") or {}
+def _chosen(labels: Mapping[str, str], names: Container[str]) -> Labels:
+    return tuple(sorted((name, value) for name, value in labels.items() if name in names))
+
+
+def _sources(spec: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
     for kind in ("http", "tcp", "tls"):
         for block in spec.get(kind) or ():
             for match in block.get("match") or ():

@@ -1,21 +1,20 @@
 """From everything that the control plane declares to the policies that one proxy should hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
-from meshscope.policy.key import PolicyKey
-from meshscope.policy.policy import Policy
 from meshscope.projection.context import Context, Contribution, Part
 from meshscope.projection.destinations.client import destinations
+from meshscope.projection.fragments import Fragment, Layer, Policies
 from meshscope.projection.inbound.connections import connections
 from meshscope.projection.limits import Limit
 from meshscope.projection.mesh import Mesh
 from meshscope.projection.meshes import meshes
 from meshscope.projection.outbound.policies import outbound
-from meshscope.projection.patches.patched import patched
+from meshscope.projection.patches.patched import PatchedLayers
 from meshscope.projection.result import Projection
 from meshscope.projection.sidecar_scope import applicable_sidecar
 from meshscope.projection.unmodelled import unmodelled
@@ -44,8 +43,8 @@ def project(
     """
     contexts = [_context(mesh, proxy) for mesh in meshes(control_plane, resources, proxy)]
     worlds = [[part(context) for part in PARTS.values()] for context in contexts]
-    found = patched(contexts[0], _outcomes(worlds))
-    outcomes = found.policies
+    found = contexts[0].mesh.remembered(PatchedLayers).of(contexts[0], tuple(_layers(worlds)))
+    alternatives = {k: some for each in found.layers for k, some in each.alternatives.items()}
     said = [contribution for world in worlds for contribution in world]
     mesh = contexts[0].mesh
     notes = (
@@ -55,8 +54,8 @@ def project(
         *(note for contribution in said for note in contribution.notes),
     )
     return Projection(
-        policies={key: some[0] for key, some in outcomes.items() if some[0] is not None},
-        alternatives={key: some for key, some in outcomes.items() if len(some) > 1},
+        policies=Policies(found.layers),
+        alternatives=alternatives,
         unverifiable=tuple(
             dict.fromkeys(
                 (
@@ -76,23 +75,37 @@ def _assumed(name: str) -> str:
 
 def _context(mesh: Mesh, proxy: ProxyInputs) -> Context:
     found = workload(proxy, mesh.declared, mesh.registry)
+    root = mesh.config.root_namespace
     sidecar = applicable_sidecar(
-        mesh.declared.of("Sidecar"), found.namespace, found.labels, mesh.config.root_namespace
+        mesh.declared.within("Sidecar", found.namespace, root), found.namespace, found.labels, root
     )
     return Context(mesh, proxy, found, mesh.scope(found.namespace, sidecar))
 
 
-def _outcomes(
-    worlds: Sequence[Sequence[Contribution]],
-) -> Mapping[PolicyKey, tuple[Policy | None, ...]]:
-    """Every possible outcome per key, each once, those of the first world first."""
+def _layers(worlds: Sequence[Sequence[Contribution]]) -> Iterable[Layer]:
+    """The layers of a proxy; where worlds differ, one with every possible outcome per key."""
+    if len(worlds) == 1:
+        return [layer for part in worlds[0] for layer in part.layers]
     per_world = [
-        {key: found for part in parts for key, found in part.outcomes.items()} for parts in worlds
+        {
+            key: outcomes
+            for part in parts
+            for layer in part.layers
+            for fragment in layer.fragments
+            for key, outcomes in fragment.outcomes.items()
+        }
+        for parts in worlds
     ]
-    if len(per_world) == 1:
-        return per_world[0]
     keys = dict.fromkeys(key for world in per_world for key in world)
-    return {
-        key: distinct(policy for world in per_world for policy in world.get(key, (None,)))
-        for key in keys
-    }
+    return [
+        Layer(
+            [
+                Fragment(
+                    {
+                        key: distinct(p for world in per_world for p in world.get(key, (None,)))
+                        for key in keys
+                    }
+                )
+            ]
+        )
+    ]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from meshscope.events.resource import Resource
 from meshscope.projection.declared.visibility import Visible
-from meshscope.projection.hosts import covers, is_wildcard, most_specific, overlaps
+from meshscope.projection.hosts import Patterns, covers, is_wildcard, overlaps
 from meshscope.projection.routes.virtual_service import VirtualService
 from meshscope.projection.services.protocols import HTTP_PROXY, parse
 from meshscope.projection.services.registry import Registry, Service, ServicePort
@@ -37,6 +37,7 @@ class EgressListener:
         virtual_services: What routes for its services, in order of precedence.
         opaque: Those of them that route what is not HTTP.
         wildcard_owner: For every service, the VirtualService with the most specific host for it.
+        by_port: The services with this port alone, by its number.
     """
 
     namespace: str
@@ -47,6 +48,7 @@ class EgressListener:
     virtual_services: tuple[VirtualService, ...]
     opaque: tuple[VirtualService, ...]
     wildcard_owner: Mapping[str, VirtualService]
+    by_port: Mapping[int, tuple[Service, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,11 +135,13 @@ class ScopeBuilder:
         registry: All services.
         virtual_services: All VirtualServices, by who may see them.
         exclusions: `~` leaves hosts out of an egress listener.
+        narrowed: Services with one of their ports, as they were needed so far.
     """
 
     registry: Registry
     virtual_services: Visible[VirtualService]
     exclusions: bool = True
+    narrowed: dict[tuple[Service, int], Service] = field(default_factory=dict)
 
     def scope(self, namespace: str, sidecar: Resource | None) -> SidecarScope:
         """The scope of the proxies of a namespace to which a Sidecar applies."""
@@ -169,7 +173,19 @@ class ScopeBuilder:
             found,
             tuple(vs for vs in found if vs.tcp or vs.tls),
             _owners(found, services),
+            self._by_port(services),
         )
+
+    def _by_port(self, services: Iterable[Service]) -> Mapping[int, tuple[Service, ...]]:
+        found: dict[int, list[Service]] = {}
+        for service in services:
+            for number in dict.fromkeys(port.number for port in service.ports):
+                narrowed = self.narrowed.get((service, number))
+                if narrowed is None:
+                    narrowed = with_ports(service, {number}) or service
+                    self.narrowed[service, number] = narrowed
+                found.setdefault(number, []).append(narrowed)
+        return {number: tuple(some) for number, some in found.items()}
 
     def _hosts(self, spec: Json, namespace: str) -> Mapping[str, _Hosts]:
         found: dict[str, _Hosts] = defaultdict(_Hosts)
@@ -321,9 +337,10 @@ def _owners(
     for vs in virtual_services:
         for host in vs.hosts:
             by_host.setdefault(host, vs)
+    patterns = Patterns(by_host)
     found: dict[str, VirtualService] = {}
     for service in services:
-        chosen = most_specific(service.host, by_host)
+        chosen = patterns.most_specific(service.host)
         if chosen is not None:
             found[service.host] = by_host[chosen]
     return found

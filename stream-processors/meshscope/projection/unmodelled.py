@@ -11,7 +11,9 @@ from typing import Final
 from meshscope.policy import key
 from meshscope.policy.kinds import Kind
 from meshscope.projection.context import Context, Contribution
+from meshscope.projection.mesh import Mesh
 from meshscope.projection.result import Unverifiable
+from meshscope.projection.sidecar_scope import SidecarScope
 
 _FILTERS: Final[Mapping[str, tuple[str, bool]]] = {
     "mongo": ("PILOT_ENABLE_MONGO_FILTER", True),
@@ -26,8 +28,21 @@ _ALPHA: Final = "PILOT_ENABLE_ALPHA_GATEWAY_API"
 
 def unmodelled(context: Context) -> Contribution:
     """Parts of the proxy's outbound policies that are not modelled."""
-    found = (*_routes(context), *_filters(context), *_modes(context))
-    return Contribution(unverifiable=tuple(dict.fromkeys(found)))
+    memory = context.mesh.remembered(_Found)
+    found = memory.by_scope.get(context.scope)
+    if found is None:
+        said = (*_routes(context), *_filters(context), *_modes(context))
+        found = memory.by_scope[context.scope] = Contribution(
+            unverifiable=tuple(dict.fromkeys(said))
+        )
+    return found
+
+
+class _Found:
+    """What was found before in one mesh, by what proxies see."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.by_scope: dict[SidecarScope, Contribution] = {}
 
 
 def _routes(context: Context) -> Iterator[Unverifiable]:

@@ -12,13 +12,11 @@ from meshscope.events.facts import ShardDigest
 from meshscope.events.proxy import ProxyInputs
 from meshscope.policy.canonical import digest_bytes
 from meshscope.policy.kinds import Kind
-from meshscope.policy.shards import root_digest, shards
+from meshscope.policy.shards import Place, root_digest
+from meshscope.projection.fragments import as_policies
 from meshscope.projection.result import Projection
 from meshscope.stream.broadcast import Declaration
 from meshscope.stream.judgement import Project
-
-Place = tuple[str, int]
-"""Kind and number of a shard."""
 
 CONFIGURATION: Final = "configuration"
 ENDPOINTS: Final = "endpoints"
@@ -61,10 +59,8 @@ class Expectation:
 
 def expect(projection: Projection, declared: str) -> Expectation:
     """The digests of a projection."""
-    expected = shards(projection.policies.values())
-    meanings: dict[Place, str] = {
-        (shard.kind.value, shard.number): shard.meaning for shard in expected
-    }
+    policies = as_policies(projection.policies)
+    meanings = policies.meanings()
     open_ends = _encode(
         (
             projection.unverifiable,
@@ -77,11 +73,7 @@ def expect(projection: Projection, declared: str) -> Expectation:
     return Expectation(
         declared=declared,
         shards=meanings,
-        named={
-            (shard.kind.value, shard.number): shard.digest
-            for shard in expected
-            if shard.kind in SURVIVING
-        },
+        named=policies.digests(SURVIVING),
         root=root_digest(meanings),
         policies=len(projection.policies),
         closed=not projection.unverifiable and not projection.alternatives,

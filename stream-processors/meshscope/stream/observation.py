@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from meshscope.events.facts import PolicyShard, ShardDigest, ShardEntry
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.policy import Policy
-from meshscope.policy.shards import shard_number
+from meshscope.policy.shards import Place, place_of
 from meshscope.policy.source import ResourceRef
 from meshscope.projection.result import Projection
-from meshscope.stream.expectation import Expectation, Place
+from meshscope.stream.expectation import Expectation
 from meshscope.stream.policy_store import PolicyStore
 
 
@@ -45,9 +45,7 @@ def observe(
         else:
             differing.append(shard)
     observed = {
-        key: policy
-        for key, policy in projection.policies.items()
-        if (key.kind.value, shard_number(key)) in equal
+        key: policy for key, policy in projection.policies.items() if place_of(key) in equal
     }
     for shard in differing:
         for entry in shard.entries:

@@ -51,6 +51,20 @@ class Declarations:
     def _by_name(self) -> Mapping[tuple[str, str, str], Resource]:
         return {(r.kind, r.namespace, r.name): r for some in self.by_kind.values() for r in some}
 
+    def within(self, kind: str, *namespaces: str) -> tuple[Resource, ...]:
+        """The resources of a kind that lie in some namespaces, namespace after namespace."""
+        known = self._by_namespace.get(kind)
+        if known is None:
+            found: dict[str, list[Resource]] = defaultdict(list)
+            for resource in self.by_kind.get(kind, ()):
+                found[resource.namespace].append(resource)
+            known = self._by_namespace[kind] = {name: tuple(some) for name, some in found.items()}
+        return tuple(r for name in dict.fromkeys(namespaces) for r in known.get(name, ()))
+
+    @cached_property
+    def _by_namespace(self) -> dict[str, Mapping[str, tuple[Resource, ...]]]:
+        return {}
+
     def of(self, *kinds: str) -> tuple[Resource, ...]:
         """The resources of some kinds, kind after kind."""
         return tuple(resource for kind in kinds for resource in self.by_kind.get(kind, ()))

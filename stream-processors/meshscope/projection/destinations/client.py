@@ -5,7 +5,7 @@ applies and settings that most clients share; of the client's place only what `r
 counts for endpoints. So most proxies get the same objects.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,19 +22,24 @@ from meshscope.projection.destinations.endpoints import Viewpoint
 from meshscope.projection.destinations.policies import (
     VisiblePort,
     VisibleService,
+    named_labels,
     relevant,
     service_destinations,
     service_endpoints,
 )
+from meshscope.projection.fragments import Fragment, Layer
 from meshscope.projection.inbound.inbound import PASSTHROUGH, passthrough_upstream
 from meshscope.projection.mesh import Mesh
 from meshscope.projection.services.locality import Place
 from meshscope.projection.services.protocols import UDP
 from meshscope.projection.services.registry import Service
-from meshscope.projection.worlds import Outcomes, merge
+from meshscope.projection.worlds import merge
 
 _PROBE: Final = Viewpoint(Place("region", "zone", "sub-zone"), {"any": "label"}, "node")
 """A place of which one can see what `relevant` keeps."""
+
+_Nearby = tuple[Place, str, tuple[tuple[str, str], ...]]
+"""Place, node and labels of a client."""
 
 _Cell = tuple[Service, MergedRule | None, int, Client]
 """A service, the rule for it, the world of PeerAuthentications, and the client's settings."""
@@ -57,17 +62,13 @@ def destinations(context: Context) -> Contribution:
         named_workloads=features.has("named_workloads"),
         describes_workloads=describes_workloads(features.switch),
     )
-    return Contribution(
-        {
-            **fragments.shared(context, client, view),
-            **{policy.key: (policy,) for policy in _named(context, client)},
-        }
-    )
+    return Contribution((fragments.shared(context, client, view),))
 
 
-def _named(context: Context, client: Client) -> Iterator[Policy]:
+def _named(client: Client, *, unused: bool) -> Iterator[Policy]:
+    """Destinations that stand for no service; `unused`: that of inbound pass-through is one."""
     yield from named_destinations(client)
-    if context.interception == "NONE":
+    if unused:
         yield _unused_passthrough(client.mesh)
 
 
@@ -86,10 +87,11 @@ def _unused_passthrough(mesh: MeshDefaults) -> Policy:
 
 @dataclass(frozen=True, slots=True)
 class _Keeps:
-    """What of a client's place counts for the endpoints of a service."""
+    """What of a client's place counts for the endpoints of a service; labels by their names."""
 
     place: bool
     node: bool
+    labels: tuple[str, ...] = ()
 
 
 class Fragments:
@@ -102,44 +104,75 @@ class Fragments:
         self._clients: dict[Client, Client] = {}
         self._destinations: dict[_Cell, tuple[Policy, ...]] = {}
         self._keeps: dict[_Cell, _Keeps] = {}
-        self._endpoints: dict[tuple[_Cell, object], tuple[Policy, ...]] = {}
-        self._classes: dict[tuple[object, ...], Outcomes] = {}
+        self._fragments: dict[tuple[object, ...], Fragment] = {}
+        self._classes: dict[tuple[object, ...], Layer] = {}
         self._views: dict[tuple[object, ...], _Keeps] = {}
 
     def same(self, client: Client) -> Client:
         """The first settings that were equal, so that looking them up is cheap."""
         return self._clients.setdefault(client, client)
 
-    def shared(self, context: Context, client: Client, view: Viewpoint) -> Outcomes:
-        """The outcomes of all services, which clients at alike places share."""
-        kind = (context.scope, context.labels, client)
+    def shared(self, context: Context, client: Client, view: Viewpoint) -> Layer:
+        """The policies of all services, which clients at alike places share."""
+        kind = (context.rules, client)
         keeps = self._views.get(kind)
         if keeps is None:
             keeps = self._views[kind] = self._all_keep(context, client)
         near = _near(view, keeps)
-        name = (*kind, near.place, near.node, _frozen(near.labels))
+        unused = context.interception == "NONE"
+        name = (*kind, unused, *_place(near))
         found = self._classes.get(name)
         if found is None:
-            found = self._classes[name] = self._outcomes(context, client, near)
+            named = Fragment({p.key: (p,) for p in _named(client, unused=unused)})
+            services = self._services(context, client, near)
+            found = self._classes[name] = Layer((named, *services))
         return found
 
     def _all_keep(self, context: Context, client: Client) -> _Keeps:
-        kept = [
+        kept = {
             self._keep((service, rule, 0, client))
             for service in _real(context.scope.services)
             for rule in context.rules.all(service.host)
-        ]
-        return _Keeps(any(one.place for one in kept), any(one.node for one in kept))
+        }
+        return _union(kept)
 
-    def _outcomes(self, context: Context, client: Client, view: Viewpoint) -> Outcomes:
-        found: dict[PolicyKey, tuple[Policy | None, ...]] = {}
+    def _services(self, context: Context, client: Client, view: Viewpoint) -> Iterator[Fragment]:
+        by_host: dict[str, list[Service]] = {}
         for service in _real(context.scope.services):
+            by_host.setdefault(service.host, []).append(service)
+        nearest: dict[_Keeps, tuple[Viewpoint, _Nearby]] = {}
+        for host, services in by_host.items():
+            rules = context.rules.all(host)
+            parts = [self._fragment(service, rules, client, view, nearest) for service in services]
+            # Several addresses of one host: the last one counts where they say something of a port.
+            yield parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _fragment(
+        self,
+        service: Service,
+        rules: tuple[MergedRule | None, ...],
+        client: Client,
+        view: Viewpoint,
+        nearest: dict[_Keeps, tuple[Viewpoint, _Nearby]],
+    ) -> Fragment:
+        """What a service is for clients that apply one of the rules, at a place."""
+        keeps = self._keep((service, rules[0], 0, client))
+        for rule in rules[1:]:
+            keeps = _union((keeps, self._keep((service, rule, 0, client))))
+        known = nearest.get(keeps)
+        if known is None:
+            view = _near(view, keeps)
+            known = nearest[keeps] = (view, _place(view))
+        near, place = known
+        name = (service, rules, client, place)
+        found = self._fragments.get(name)
+        if found is None:
             worlds = [
-                {p.key: p for p in self.policies((service, rule, world, client), view)}
-                for rule in context.rules.all(service.host)
+                {p.key: p for p in self.policies((service, rule, world, client), near)}
+                for rule in rules
                 for world in self.worlds(service)
             ]
-            found |= merge(worlds)
+            found = self._fragments[name] = Fragment(merge(worlds))
         return found
 
     def worlds(self, service: Service) -> range:
@@ -167,21 +200,18 @@ class Fragments:
                 self.visible(service), rule, world, self._mesh.known, client
             )
         yield from found
-        near = _near(view, self._keep(cell))
-        place = (near.place, near.node, _frozen(near.labels))
-        endpoints = self._endpoints.get((cell, place))
-        if endpoints is None:
-            endpoints = self._endpoints[cell, place] = service_endpoints(
-                self.visible(service), rule, world, self._mesh.known, client, near
-            )
-        yield from endpoints
+        yield from service_endpoints(
+            self.visible(service), rule, world, self._mesh.known, client, view
+        )
 
     def _keep(self, cell: _Cell) -> _Keeps:
         keeps = self._keeps.get(cell)
         if keeps is None:
             service, rule, _, client = cell
             kept = relevant(_PROBE, self.visible(service), rule, client)
-            keeps = self._keeps[cell] = _Keeps(kept.place != Place(), bool(kept.node))
+            keeps = self._keeps[cell] = _Keeps(
+                kept.place != Place(), bool(kept.node), tuple(kept.labels)
+            )
         return keeps
 
 
@@ -190,14 +220,29 @@ def _real(services: Iterable[Service]) -> Iterator[Service]:
     return (service for service in services if service.resolution != "alias")
 
 
+def _joined(parts: Iterable[Fragment]) -> Fragment:
+    outcomes: dict[PolicyKey, tuple[Policy | None, ...]] = {}
+    for part in parts:
+        outcomes |= part.outcomes
+    return Fragment(outcomes)
+
+
+def _union(kept: Collection[_Keeps]) -> _Keeps:
+    return _Keeps(
+        any(one.place for one in kept),
+        any(one.node for one in kept),
+        tuple(sorted({name for one in kept for name in one.labels})),
+    )
+
+
 def _near(view: Viewpoint, keeps: _Keeps) -> Viewpoint:
-    if not keeps.place:
-        view = replace(view, place=Place(), labels={})
+    labels = named_labels(view.labels, keeps.labels) if keeps.place else {}
+    view = replace(view, place=view.place if keeps.place else Place(), labels=labels)
     return view if keeps.node else replace(view, node="")
 
 
-def _frozen(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(labels.items())) if labels else ()
+def _place(view: Viewpoint) -> _Nearby:
+    return view.place, view.node, tuple(sorted(view.labels.items()))
 
 
 def visible(service: Service) -> VisibleService:

@@ -16,6 +16,7 @@ from typing import Any
 from meshscope.events.resource import Resource
 from meshscope.policy.source import ResourceRef
 from meshscope.projection.declared.age import oldest_first
+from meshscope.projection.hosts import Patterns
 
 PRIVATE = "."
 PUBLIC = "*"
@@ -129,25 +130,24 @@ def merge(rules: Iterable[MergedRule]) -> tuple[MergedRule, ...]:
     return tuple(merged)
 
 
-@dataclass(frozen=True, slots=True)
 class HostRules:
     """Rules by host in one pool.
 
-    Attributes:
+    Args:
         outcomes: For each host, every result that merging may have; one where ages are known.
     """
 
-    outcomes: Mapping[str, tuple[tuple[MergedRule, ...], ...]]
+    def __init__(self, outcomes: Mapping[str, tuple[tuple[MergedRule, ...], ...]]) -> None:
+        self._outcomes = outcomes
+        self._hosts = Patterns(outcomes)
 
     def most_specific(self, host: str) -> tuple[tuple[MergedRule, ...], ...] | None:
         """The outcomes for the host itself, else for the longest wildcard that covers it."""
-        found = self.outcomes.get(host)
-        suffix = host.removeprefix("*")
-        for start in range(len(suffix) + 1):
-            if found is not None:
-                break
-            found = self.outcomes.get(f"*{suffix[start:]}")
-        return found
+        found = self._hosts.most_specific(host)
+        return None if found is None else self._outcomes[found]
+
+
+_NONE = HostRules({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +177,7 @@ class RuleIndex:
 
     @cached_property
     def _root_private(self) -> HostRules:
-        return self._pools(self._stays).get(self.root, HostRules({}))
+        return self._pools(self._stays).get(self.root, _NONE)
 
     def _stays(self, rule: MergedRule) -> bool:
         if not rule.export_to:
@@ -207,14 +207,14 @@ class RuleIndex:
             host: Host of the service.
         """
         own = (
-            self._local.get(client_namespace, HostRules({}))
+            self._local.get(client_namespace, _NONE)
             if client_namespace != self.root
             else self._root_private
         ).most_specific(host)
         if own is not None:
             return own
         for owner in (service_namespace, self.root):
-            pool = self._exported.get(owner, HostRules({})).most_specific(host)
+            pool = self._exported.get(owner, _NONE).most_specific(host)
             visible = tuple(
                 tuple(rule for rule in rules if rule.exported_to(client_namespace))
                 for rules in pool or ()

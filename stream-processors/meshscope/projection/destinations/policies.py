@@ -246,6 +246,8 @@ def relevant(
     """What of a client's place matters for a service; clients that agree on it share endpoints."""
     if not service.node_local:
         view = replace(view, node="")
+    counts = False
+    names: set[str] = set()
     for port, subset in product(service.ports, _subsets(rule)):
         policy = policy_in_force(rule, subset, port.number, client)
         chosen = setting(policy.block("loadBalancer"), service.near, client.locality)
@@ -254,8 +256,16 @@ def relevant(
             or chosen.distribute is not None
             or policy.block("outlierDetection") is not None
         ):
-            return view
-    return replace(view, place=Place(), labels={})
+            counts = True
+            names.update(item.partition("=")[0] for item in chosen.failover_priority or ())
+    if not counts:
+        return replace(view, place=Place(), labels={})
+    return replace(view, labels=named_labels(view.labels, names))
+
+
+def named_labels(labels: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:
+    """Of a client's labels those of some names; a label that is missing counts as empty."""
+    return {name: labels.get(name, "") for name in sorted(names)} if labels else {}
 
 
 @dataclass(frozen=True, slots=True)

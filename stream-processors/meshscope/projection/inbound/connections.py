@@ -1,53 +1,140 @@
 """Everything about inbound connections, HTTP settings, filter order and telemetry of a proxy."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from meshscope.projection.context import Context, Contribution
 from meshscope.projection.destinations.client_settings import client_settings
+from meshscope.projection.fragments import Fragment, Layer
 from meshscope.projection.inbound.ports import (
     PortPlan,
     ingress_ports,
     service_ports,
     with_pools,
 )
+from meshscope.projection.mesh import Mesh
 from meshscope.projection.outbound.policies import own_listeners
 from meshscope.projection.security.settings import inbound_policies_of, switches
-from meshscope.projection.security.workload import Declarations, Situation, security
+from meshscope.projection.security.workload import (
+    Declarations,
+    InForce,
+    Security,
+    Situation,
+    in_force,
+    inbound_security,
+    outbound_security,
+)
+
+_NODE_METADATA: Final = ("HTTP10", "IDLE_TIMEOUT")
+"""Metadata of the node that count here; nothing else of them is passed on."""
+
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
+_Name = tuple[object, ...]
 
 
 def connections(context: Context) -> Contribution:
-    """What the neighbouring modules decide about the workload's connections."""
-    mesh, workload, proxy = context.mesh, context.workload, context.proxy
+    """What is decided about the connections that a workload takes and opens."""
+    mesh, workload = context.mesh, context.workload
+    root = mesh.config.root_namespace
+    near = [
+        mesh.declared.within(kind, workload.namespace, root)
+        for kind in (
+            "PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy", "Telemetry"
+        )
+    ]  # fmt: skip
+    found = in_force(
+        Declarations(*near), namespace=workload.namespace, labels=workload.labels, root=root
+    )
+    memory = mesh.remembered(Memory)
+    return memory.joined(memory.inbound(context, found), memory.outbound(context, found))
+
+
+class Memory:
+    """What was worked out before for proxies of one mesh, by what it depends on.
+
+    Resources and listeners count by identity: the mesh keeps them.
+    """
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._found: dict[_Name, tuple[Security, Layer, object]] = {}
+        self._joined: dict[_Name, Contribution] = {}
+
+    def inbound(self, context: Context, found: InForce) -> tuple[Security, Layer]:
+        """What a workload does with connections that it takes."""
+        sidecar, proxy = context.scope.sidecar, context.proxy
+        ingress = sidecar is not None and bool(context.scope.spec.get("ingress"))
+        name = (
+            "inbound",
+            context.workload.namespace,
+            context.workload.targets,
+            id(sidecar),
+            proxy.addresses if ingress else (),
+            *_ids(found.access, found.tokens, *found.telemetries),
+            found.modes,
+            *_common(context),
+        )
+        known = self._found.get(name)
+        if known is None:
+            security = inbound_security(found, _situation(context), (_ports(context),))
+            known = self._found[name] = (security, _layer(security), None)
+        return known[:2]
+
+    def outbound(self, context: Context, found: InForce) -> tuple[Security, Layer]:
+        """What a workload does with connections that it opens."""
+        listeners = own_listeners(context)
+        name = ("outbound", id(listeners), *_ids(*found.telemetries), *_common(context))
+        known = self._found.get(name)
+        if known is None:
+            security = outbound_security(found.telemetries, _situation(context), listeners)
+            # The listeners are kept as well, so that their identity stays theirs.
+            known = self._found[name] = (security, _layer(security), listeners)
+        return known[:2]
+
+    def joined(self, *parts: tuple[Security, Layer]) -> Contribution:
+        """What both say, always the same object."""
+        name = tuple(layer for _, layer in parts)
+        known = self._joined.get(name)
+        if known is None:
+            refused = dict.fromkeys(one for security, _ in parts for one in security.unverifiable)
+            known = self._joined[name] = Contribution(name, tuple(refused))
+        return known
+
+
+def _layer(security: Security) -> Layer:
+    return Layer((Fragment(security.outcomes),))
+
+
+def _ids(*some: Sequence[object]) -> _Name:
+    return tuple(tuple(map(id, each)) for each in some)
+
+
+def _common(context: Context) -> _Name:
+    return (
+        context.interception,
+        _encode(context.proxy_config),
+        *(context.proxy.metadata.get(name) for name in _NODE_METADATA),
+    )
+
+
+def _situation(context: Context) -> Situation:
+    mesh, proxy = context.mesh, context.proxy
     config, switch = mesh.config, mesh.features.switch
     client = client_settings(config.given, switch, mesh.features.version, proxy.addresses)
-    found = security(
-        Declarations(
-            mesh.declared.of("PeerAuthentication"),
-            mesh.declared.of("RequestAuthentication"),
-            mesh.declared.of("AuthorizationPolicy"),
-            mesh.declared.of("Telemetry"),
+    return Situation(
+        mesh_config=config.given,
+        proxy_config=context.proxy_config,
+        node_metadata={k: proxy.metadata[k] for k in _NODE_METADATA if k in proxy.metadata},
+        interception=context.interception,
+        mesh=client.mesh,
+        switches=switches(switch, mesh.features.environment, mesh.features.version),
+        hosts=frozenset(mesh.registry.by_host),
+        find_service=mesh.registry.find,
+        find_policy=inbound_policies_of(
+            mesh.known.rules, context.workload.namespace, config.given, mesh.features.version
         ),
-        Situation(
-            namespace=workload.namespace,
-            labels=workload.labels,
-            root=config.root_namespace,
-            mesh_config=config.given,
-            proxy_config=context.proxy_config,
-            node_metadata=proxy.metadata,
-            interception=context.interception,
-            mesh=client.mesh,
-            switches=switches(switch, mesh.features.environment, mesh.features.version),
-            hosts=frozenset(mesh.registry.by_host),
-            find_service=mesh.registry.find,
-            find_policy=inbound_policies_of(
-                mesh.known.rules, workload.namespace, config.given, mesh.features.version
-            ),
-        ),
-        (_ports(context),),
-        own_listeners(context),
     )
-    return Contribution(found.outcomes, found.unverifiable)
 
 
 def _ports(context: Context) -> Sequence[PortPlan]:

@@ -4,7 +4,7 @@ They depend on what the proxy sees, on a few of its labels and settings, and on 
 most proxies of a namespace share them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -16,6 +16,7 @@ from meshscope.policy.outbound_listener import OutboundListener
 from meshscope.policy.policy import Policy
 from meshscope.projection.context import Context, Contribution
 from meshscope.projection.durations import milliseconds
+from meshscope.projection.fragments import Fragment, Layer
 from meshscope.projection.mesh import Mesh
 from meshscope.projection.outbound.chains import ChainInputs
 from meshscope.projection.outbound.egress import listener_egress, outside
@@ -26,7 +27,7 @@ from meshscope.projection.outbound.listeners import (
     ListenerMemory,
     outbound_listeners,
 )
-from meshscope.projection.routes.tables import RouteMemory, TableSettings, route_table
+from meshscope.projection.routes.tables import RouteMemory, TableSettings, route_tables
 from meshscope.projection.services.registry import UNSPECIFIED, Service
 from meshscope.projection.worlds import merge
 
@@ -38,32 +39,27 @@ _VIRTUAL_OUTBOUND: Final = "virtualOutbound"
 
 def outbound(context: Context) -> Contribution:
     """Listeners, route tables and the treatment of unknown hosts."""
-    worlds = context.mesh.remembered(Shared).of(context)
-    return Contribution(
-        merge([{policy.key: policy for policy in _policies(context, world)} for world in worlds])
-    )
+    return Contribution((context.mesh.remembered(Shared).layer(context),))
 
 
 def own_listeners(context: Context) -> Mapping[str, OutboundListener]:
     """The proxy's outbound listeners by `address_port`, without the catch-all one."""
-    world = context.mesh.remembered(Shared).of(context)[0]
-    return {
-        f"{_own(address, context)}_{port}": built.listener
-        for (address, port), built in world.listeners.items()
-        if not built.listener.use_original_dst and not _to_itself(address, built, context)
-    }
+    return context.mesh.remembered(Shared).by_name(context)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class World:
     """What clients of a class share in one of the worlds.
 
     Attributes:
         listeners: By address and port, with real addresses.
-        policies: The same as policies, and those of the catch-all listener and the route tables.
+        addresses: Where they stand.
+        policies: The same as policies.
+        others: Policies of the catch-all listener and the route tables.
     """
 
     listeners: Mapping[Address, BuiltListener]
+    addresses: frozenset[str]
     policies: Mapping[Address, Policy]
     others: tuple[Policy, ...]
 
@@ -73,6 +69,33 @@ class Shared:
 
     def __init__(self, mesh: Mesh) -> None:
         self._worlds: dict[tuple[object, ...], tuple[World, ...]] = {}
+        self._layers: dict[tuple[object, ...], Layer] = {}
+        self._by_name: dict[tuple[object, ...], Mapping[str, OutboundListener]] = {}
+
+    def layer(self, context: Context) -> Layer:
+        """The policies of a proxy, in the layer of its class unless a listener is for itself."""
+        worlds = self.of(context)
+        name = (worlds, _own_places(worlds, context))
+        found = self._layers.get(name)
+        if found is None:
+            policies = [_policies(context, world) for world in worlds]
+            found = self._layers[name] = Layer(
+                [Fragment(merge([{p.key: p for p in some} for some in policies]))]
+            )
+        return found
+
+    def by_name(self, context: Context) -> Mapping[str, OutboundListener]:
+        """The listeners of a proxy by `address_port`, without the catch-all one."""
+        worlds = self.of(context)
+        name = (worlds, _own_places(worlds, context))
+        found = self._by_name.get(name)
+        if found is None:
+            found = self._by_name[name] = {
+                f"{_own(address, context)}_{port}": built.listener
+                for (address, port), built in worlds[0].listeners.items()
+                if not built.listener.use_original_dst and not _to_itself(address, built, context)
+            }
+        return found
 
     def of(self, context: Context) -> tuple[World, ...]:
         """The worlds that unknown ages of DestinationRules allow; one where none decides."""
@@ -115,9 +138,14 @@ def _world(context: Context, number: int) -> World:
         tables |= dict.fromkeys(chain.route_table for chain in built.listener.chains)
     settings = _table_settings(context, number)
     routes = context.mesh.remembered(RouteMemory)
-    for table in filter(None, tables):
-        others += route_table(table, context.scope, settings, routes)
-    return World(listeners, policies, tuple(others))
+    others += route_tables(filter(None, tables), context.scope, settings, routes)
+    return World(listeners, frozenset(at for at, _ in listeners), policies, tuple(others))
+
+
+def _own_places(worlds: Iterable[World], context: Context) -> tuple[str, ...]:
+    """The proxy's addresses, if a listener stands at one of them; most proxies have none."""
+    own = context.proxy.addresses
+    return () if all(world.addresses.isdisjoint(own) for world in worlds) else own
 
 
 def _policies(context: Context, world: World) -> Iterator[Policy]:

@@ -6,7 +6,7 @@ A table is named by its port, by `host:port` where one service's traffic is snif
 Source: https://istio.io/latest/docs/ops/configuration/traffic-management/traffic-routing/.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from meshscope.policy import key
@@ -19,15 +19,15 @@ from meshscope.projection.outbound.egress import MAX_BODY_BYTES, Outside, table_
 from meshscope.projection.routes.rules import Json, RouteInputs, default_rule, http_rules
 from meshscope.projection.routes.virtual_hosts import (
     FindAddresses,
+    PortHosts,
     TableInputs,
     VirtualHost,
-    sniffed,
     virtual_hosts,
 )
 from meshscope.projection.routes.virtual_service import VirtualService
 from meshscope.projection.services.protocols import HTTP_PROXY
 from meshscope.projection.services.registry import Service
-from meshscope.projection.sidecar_scope import SidecarScope
+from meshscope.projection.sidecar_scope import EgressListener, SidecarScope
 
 Rules = tuple[HttpRule, ...]
 
@@ -138,20 +138,37 @@ class RouteMemory:
         return known[1]
 
 
-def route_table(
-    table: str, scope: SidecarScope, settings: TableSettings, memory: RouteMemory
+def route_tables(
+    tables: Iterable[str], scope: SidecarScope, settings: TableSettings, memory: RouteMemory
 ) -> Iterator[Policy]:
-    """The policies of a table."""
-    port, one_service = _port(table)
-    listener = scope.listener_for(port, table)
-    if listener is None:
-        yield _empty(table)
-        return
-    if listener.port is not None and listener.port.protocol == HTTP_PROXY:
-        port = 0
-    hosts: Sequence[VirtualHost] = virtual_hosts(listener, _inputs(port, settings, memory))
+    """The policies of some tables; those of one port have their virtual hosts in common."""
+    by_port: dict[tuple[EgressListener, int], PortHosts] = {}
+    for table in tables:
+        port, one_service = _port(table)
+        listener = scope.listener_for(port, table)
+        if listener is None:
+            yield _empty(table)
+            continue
+        if listener.port is not None and listener.port.protocol == HTTP_PROXY:
+            port = 0
+        known = by_port.get((listener, port))
+        if known is None:
+            hosts = virtual_hosts(listener, _inputs(port, settings, memory))
+            known = by_port[listener, port] = PortHosts(hosts)
+        yield from _route_table(table, known, settings, memory, one_service=one_service)
+
+
+def _route_table(
+    table: str,
+    known: PortHosts,
+    settings: TableSettings,
+    memory: RouteMemory,
+    *,
+    one_service: bool,
+) -> Iterator[Policy]:
+    hosts = known.hosts
     if one_service:
-        hosts = sniffed(hosts, table)
+        hosts = known.sniffed(table)
         if not hosts:
             yield _empty(table)
     else:

@@ -17,7 +17,7 @@ from meshscope.projection.routes.domains import DomainLedger, Domains, literal, 
 from meshscope.projection.routes.virtual_service import VirtualService
 from meshscope.projection.services.protocols import is_http
 from meshscope.projection.services.registry import Service
-from meshscope.projection.sidecar_scope import EgressListener, with_ports
+from meshscope.projection.sidecar_scope import EgressListener
 
 FindAddresses = Callable[[Service], Sequence[str]]
 """Addresses of a service that a client can use."""
@@ -89,24 +89,31 @@ def _of_all_ports(host: VirtualHost, port: int) -> VirtualHost | None:
     return replace(host, domains=domains) if domains else None
 
 
-def sniffed(hosts: Sequence[VirtualHost], table: str) -> tuple[VirtualHost, ...]:
-    """Of the virtual hosts of a port, those for the one service whose traffic is sniffed."""
-    host = table.rpartition(":")[0]
-    found = [each for each in hosts if table in each.domains or host in each.domains]
-    if len(found) != 1:
-        return tuple(found)
-    only = found[0]
-    return (VirtualHost(only.name, ("*",), only.rules, only.sources),)
+class PortHosts:
+    """The virtual hosts of a port, ready to be looked up."""
+
+    def __init__(self, hosts: Sequence[VirtualHost]) -> None:
+        self.hosts = hosts
+        self._by_domain: dict[str, dict[int, VirtualHost]] = {}
+        for place, host in enumerate(hosts):
+            for domain in host.domains:
+                self._by_domain.setdefault(domain, {})[place] = host
+
+    def sniffed(self, table: str) -> tuple[VirtualHost, ...]:
+        """Those for the one service whose traffic is sniffed."""
+        names = (table, table.rpartition(":")[0])
+        places = {k: v for name in names for k, v in self._by_domain.get(name, {}).items()}
+        found = tuple(places[place] for place in sorted(places))
+        if len(found) != 1:
+            return found
+        only = found[0]
+        return (VirtualHost(only.name, ("*",), only.rules, only.sources),)
 
 
 def _services(listener: EgressListener, port: int) -> Mapping[str, Service]:
     """The services of a table by host; of several addresses of one host the last counts."""
-    found: dict[str, Service] = {}
-    for service in listener.services:
-        narrowed = with_ports(service, {port}) if port else service
-        if narrowed is not None:
-            found[service.host.lower()] = narrowed
-    return found
+    services = listener.by_port.get(port, ()) if port else listener.services
+    return {service.host.lower(): service for service in services}
 
 
 def _groups(

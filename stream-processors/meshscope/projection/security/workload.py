@@ -79,8 +79,6 @@ class Situation:
     """A workload and what surrounds it.
 
     Attributes:
-        namespace, labels: Of the workload.
-        root: The root namespace.
         mesh_config: MeshConfig.
         proxy_config: ProxyConfig of the proxy.
         node_metadata: Metadata of its node.
@@ -92,9 +90,6 @@ class Situation:
         find_policy: Traffic policy of an inbound port.
     """
 
-    namespace: str
-    labels: Mapping[str, str]
-    root: str
     mesh_config: Mapping[str, Any]
     proxy_config: Mapping[str, Any]
     node_metadata: Mapping[str, Any]
@@ -108,7 +103,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """The resources that decide."""
+    """The resources that may decide about a workload."""
 
     peer_authentications: Sequence[Resource] = ()
     request_authentications: Sequence[Resource] = ()
@@ -129,57 +124,96 @@ class Security:
     unverifiable: tuple[Unverifiable, ...] = ()
 
 
-def security(
-    declared: Declarations,
-    situation: Situation,
-    plans: Sequence[Sequence[PortPlan]],
-    listeners: Mapping[str, OutboundListener],
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The resources that decide about a workload.
+
+    Attributes:
+        access: AuthorizationPolicies.
+        tokens: RequestAuthentications.
+        modes: What PeerAuthentications come to; several where ages are unknown.
+        telemetries: Telemetry resources, widest first; several where ages are unknown.
+    """
+
+    access: tuple[Resource, ...]
+    tokens: tuple[Resource, ...]
+    modes: tuple[MutualTls, ...]
+    telemetries: tuple[tuple[Resource, ...], ...]
+
+
+def in_force(
+    declared: Declarations, *, namespace: str, labels: Mapping[str, str], root: str
+) -> InForce:
+    """What of the declared resources decides about a workload."""
+    who: dict[str, Any] = {"namespace": namespace, "labels": labels, "root": root}
+    return InForce(
+        selecting(declared.authorization_policies, **who),
+        selecting(declared.request_authentications, **who),
+        mutual_tls(scopes(declared.peer_authentications, **who)),
+        applicable(declared.telemetries, **who),
+    )
+
+
+def inbound_security(
+    found: InForce, situation: Situation, plans: Sequence[Sequence[PortPlan]]
 ) -> Security:
-    """Every policy about inbound connections, outbound HTTP settings, filter order and telemetry.
+    """Every policy about inbound connections, and their telemetry.
 
     Args:
-        declared: The resources that decide.
+        found: The resources that decide.
         situation: The workload and what surrounds it.
         plans: Its inbound ports; several where it is not known which services are older.
-        listeners: Its outbound listeners by `address_port`, without the catch-all one.
     """
-    who: dict[str, Any] = {
-        "namespace": situation.namespace,
-        "labels": situation.labels,
-        "root": situation.root,
-    }
-    http = _http(situation)
-    base, refused = _workload(declared, situation, http, who)
+    base, refused = _workload(found, situation)
     if situation.switches.ingress_tls:
         refused += (refusal for ports in plans for plan in ports for refusal in _own_tls(plan))
     worlds: list[dict[PolicyKey, Policy]] = []
     for ports, modes, telemetries in product(
         [served for alternative in plans for served in _served(alternative, situation)],
-        mutual_tls(scopes(declared.peer_authentications, **who)),
-        applicable(declared.telemetries, **who),
+        found.modes,
+        found.telemetries,
     ):
-        inward, outward = (_reporting(telemetries, way, situation) for way in _DIRECTIONS)
-        workload = replace(base, mutual_tls=modes, stats=bool(inward.metrics))
-        found = [
-            *_inbound(ports, workload, inward, situation),
-            *outbound_policies(
-                listeners,
-                http,
-                outward,
-                catch_all=situation.interception != "NONE",
-                alpn=situation.switches.alpn_filter,
-            ),
-        ]
-        worlds.append({policy.key: policy for policy in found})
-        refused += [
-            Unverifiable(way.unmodelled, Kind.TELEMETRY, key_prefix=(way.direction,))
-            for way in (inward, outward)
-            if way.unmodelled
-        ]
+        reports = _reporting(telemetries, "inbound", situation)
+        workload = replace(base, mutual_tls=modes, stats=bool(reports.metrics))
+        policies = _inbound(ports, workload, reports, situation)
+        worlds.append({policy.key: policy for policy in policies})
+        refused += _unmodelled(reports)
     return Security(merge(worlds), tuple(dict.fromkeys(refused)))
 
 
-_DIRECTIONS: tuple[Direction, ...] = ("inbound", "outbound")
+def outbound_security(
+    telemetries: Sequence[Sequence[Resource]],
+    situation: Situation,
+    listeners: Mapping[str, OutboundListener],
+) -> Security:
+    """HTTP settings, filter order and telemetry of outbound connections.
+
+    Args:
+        telemetries: Telemetry resources in force, widest first; several where ages are unknown.
+        situation: The workload and what surrounds it.
+        listeners: Its outbound listeners by `address_port`, without the catch-all one.
+    """
+    worlds: list[dict[PolicyKey, Policy]] = []
+    refused: list[Unverifiable] = []
+    for chosen in telemetries:
+        reports = _reporting(chosen, "outbound", situation)
+        policies = outbound_policies(
+            listeners,
+            _http(situation),
+            reports,
+            catch_all=situation.interception != "NONE",
+            alpn=situation.switches.alpn_filter,
+        )
+        worlds.append({policy.key: policy for policy in policies})
+        refused += _unmodelled(reports)
+    return Security(merge(worlds), tuple(dict.fromkeys(refused)))
+
+
+def _unmodelled(reports: Reporting) -> Iterator[Unverifiable]:
+    if reports.unmodelled:
+        yield Unverifiable(reports.unmodelled, Kind.TELEMETRY, key_prefix=(reports.direction,))
+
+
 _PORT_KINDS = (
     Kind.INBOUND,
     Kind.PEER_AUTHENTICATION,
@@ -204,14 +238,11 @@ def _http(situation: Situation) -> HttpSettings:
     )
 
 
-def _workload(
-    declared: Declarations, situation: Situation, http: HttpSettings, who: Mapping[str, Any]
-) -> tuple[Workload, list[Unverifiable]]:
+def _workload(found: InForce, situation: Situation) -> tuple[Workload, list[Unverifiable]]:
     """What is decided for all ports, and what cannot be told; modes and metrics come later."""
     mesh_config, switches = situation.mesh_config, situation.switches
-    domains = trust_domains(mesh_config)
-    access = selecting(declared.authorization_policies, **who)
-    tokens = selecting(declared.request_authentications, **who)
+    domains, http = trust_domains(mesh_config), _http(situation)
+    access, tokens = found.access, found.tokens
     refused: list[Unverifiable] = []
     rules: list[Authorization] = []
     for tcp in (False, True):
