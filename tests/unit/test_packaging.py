@@ -47,6 +47,8 @@ def test_data_lies_inside_of_packages() -> None:
     assert files("meshscope.events").joinpath("avro").is_dir()
     assert files("meshscope.history").joinpath("migrations").is_dir()
     assert files("meshscope.console").joinpath("static", "index.html").is_file()
+    # A link to docs/codes, which a wheel holds as files.
+    assert files("meshscope.cli").joinpath("pages", "MSC-1083.md").is_file()
 
 
 def test_pinned_requirements_name_no_index() -> None:

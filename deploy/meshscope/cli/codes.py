@@ -1,4 +1,4 @@
-"""Every code that `meshscope check` can say, with its title and what to do about it."""
+"""Every code that MeshScope can say, with its title and what to do about it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from meshscope.policy.kinds import Kind
 from meshscope.projection.limits import LIMIT_TITLES, Limit
 from meshscope.watcher.problem import TITLES, ProblemCode
 
+CLOCK_SKEW: Final = "MSC-5010"
 UNREADABLE_INPUT: Final = "MSC-5011"
 FAILED_VERIFICATION: Final = "MSC-5012"
 NOT_A_SIDECAR: Final = "MSC-5013"
@@ -72,7 +73,12 @@ _LIMIT_HELP: Final[Mapping[Limit, str]] = {
     "alone; `istioctl bug-report` collects it.",
     Limit.UNEXPLAINED: "Find out who put it there; nothing that MeshScope models writes it.",
 }
-_INPUT: Final = (
+_OTHERS: Final = (
+    Code(
+        CLOCK_SKEW,
+        "The clock of a proxy's agent is wrong",
+        "Correct the clock of the node that the proxy runs on.",
+    ),
     Code(
         UNREADABLE_INPUT,
         "An input cannot be read",
@@ -131,7 +137,7 @@ CODES: Final[Mapping[str, Code]] = {
         *_drift(),
         *(Code(code.value, TITLES[code], text) for code, text in _DECLARATION_HELP.items()),
         *(Code(limit.value, LIMIT_TITLES[limit], text) for limit, text in _LIMIT_HELP.items()),
-        *_INPUT,
+        *_OTHERS,
     )
 }
 """The closed table of codes, a block per layer: drift, declaration, delivery, limits."""

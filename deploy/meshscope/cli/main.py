@@ -35,6 +35,9 @@ COMMANDS: Final[Mapping[str, SubCommand]] = {
     "check": SubCommand(
         "meshscope.cli.check", "check", "check", "Verify files of resources and config dumps."
     ),
+    "explain": SubCommand(
+        "meshscope.cli.explain", "explain", "check", "Say what a code means and what to do."
+    ),
     "up": SubCommand(
         "meshscope.embedded.commands", "up", "embedded", "Start the whole stack on this machine."
     ),

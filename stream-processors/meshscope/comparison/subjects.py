@@ -95,7 +95,13 @@ def _telemetry(key: PolicyKey) -> str:
 
 
 def _extension(key: PolicyKey) -> str:
-    return f"{key['name']} in {key['location']}"
+    location = key["location"]
+    try:
+        where = subject(PolicyKey.parse(location))
+    except ValueError:
+        # A part of the configuration that belongs to no policy.
+        where = location
+    return f"{key['name']} in {where}"
 
 
 _SUBJECTS: Final[dict[Kind, Callable[[PolicyKey], str]]] = {

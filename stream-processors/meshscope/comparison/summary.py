@@ -51,10 +51,12 @@ def _authorization(content: Authorization) -> list[str]:
 
 
 def _destination(content: Destination) -> list[str]:
-    return [
-        f"{content.discovery}, load balancing {content.load_balancing.policy}, TLS "
-        f"{content.tls_mode}"
-    ]
+    said = {
+        "resolution": words.render(content.discovery, "discovery"),
+        "loadBalancer": words.render(content.load_balancing.policy, "policy"),
+        "TLS": words.render(content.tls_mode, "tls_mode"),
+    }
+    return [f"{name}: {text}" for name, text in said.items()]
 
 
 def _egress(content: Egress) -> list[str]:
@@ -66,7 +68,8 @@ def _endpoints(content: Endpoints) -> list[str]:
 
 
 def _extension(content: Extension) -> list[str]:
-    where = f" at {', '.join(content.paths[:3])}" if content.paths else ""
+    ends = (".".join(path.split(".")[-2:]) for path in content.paths[:3])
+    where = f" at {', '.join(ends)}" if content.paths else ""
     return [f"{content.type or 'a part'} that is not modelled{where} (digest {content.digest})"]
 
 

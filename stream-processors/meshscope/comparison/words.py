@@ -111,6 +111,12 @@ def _cluster(name: str) -> str:
 
 
 _VALUES: Final = {
+    ("discovery", "dynamic_forward_proxy"): "DYNAMIC_DNS",
+    ("discovery", "eds"): "endpoints from istiod",
+    ("discovery", "logical_dns"): "DNS_ROUND_ROBIN",
+    ("discovery", "original_dst"): "NONE",
+    ("discovery", "static"): "STATIC",
+    ("discovery", "strict_dns"): "DNS",
     ("policy", "cluster_provided"): "PASSTHROUGH",
     ("policy", "least_request"): "LEAST_REQUEST",
     ("policy", "maglev"): "consistentHash (maglev)",
