@@ -230,9 +230,13 @@ class InstanceIndex:
             return
         for entry in self._workload_entries(service.namespace, selector):
             for port in service.spec.get("ports") or ():
-                target = port.get("targetPort", port.get("port"))
+                target = port.get("targetPort") or port.get("port")
                 ports = entry.spec.get("ports") or {}
-                number = target if isinstance(target, int) else ports.get(target)
+                number = (
+                    ports.get(port.get("name")) or target
+                    if isinstance(target, int)
+                    else ports.get(target)
+                )
                 if number:
                     yield self._entry_instance(
                         entry.spec,
