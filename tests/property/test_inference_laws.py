@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from meshscope.inference.config_dump import read_config_dump
 from meshscope.inference.infer import infer
+from meshscope.inference.readings import Readings
 from meshscope.inference.result import Inference
 
 _PROXY = "orders-v1-zmffj.orders"
@@ -82,3 +83,53 @@ def test_a_dump_is_not_changed_by_inferring_from_it(dump: Mapping[str, Any]) -> 
     infer(dump)
 
     assert json.dumps(dump) == before
+
+
+def mutated(dump: Mapping[str, Any], random: Random) -> Any:
+    """A copy of which one leaf is another: changed, removed, or of another type."""
+    copy = json.loads(json.dumps(dump))
+    places = []
+    stack = [copy]
+    while stack:
+        value = stack.pop()
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for step, item in items:
+            if isinstance(item, dict | list):
+                stack.append(item)
+            else:
+                places.append((value, step))
+    parent, step = random.choice(places)
+    parent[step] = random.choice([None, 7, "other", not parent[step], {"a": 1}])
+    return copy
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32))
+def test_what_is_known_of_other_dumps_changes_nothing(dump: Mapping[str, Any], seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - an order, not a secret
+    known = Readings()
+    infer(dump, known)
+    other = mutated(shuffled(dump, lambda items: random.sample(list(items), len(items))), random)
+
+    assert same(infer(other, known), infer(other))
+    assert same(infer(dump, known), infer(dump))
+
+
+def test_the_same_resource_of_another_proxy_is_read_for_that_proxy() -> None:
+    """Own addresses and names stand for the proxy itself, so they are part of what is asked."""
+    one = capture_dump("bookshop", "000-base", "books-v1-qgckn.catalog")
+    proxy = infer(one).proxy
+    moved = json.dumps(one).replace(proxy.addresses[0], "10.255.0.1")
+    renamed = json.dumps(one).replace('"NAMESPACE": "catalog"', '"NAMESPACE": "other"')
+    known = Readings()
+
+    for other in (one, json.loads(moved), json.loads(renamed)):
+        assert same(infer(other, known), infer(other))
+    assert infer(json.loads(moved)).proxy != proxy != infer(json.loads(renamed)).proxy
+
+
+def test_no_more_is_remembered_than_was_allowed(dump: Mapping[str, Any]) -> None:
+    known = Readings(limit=20_000)
+    for _ in range(2):
+        assert same(infer(dump, known), infer(dump))
+        assert 0 < known.bytes <= 20_000

@@ -124,6 +124,22 @@ class Evidence:
     table_policies: dict[str, set[PolicyKey]] = field(default_factory=dict)
     jwks: dict[str, str] = field(default_factory=dict)
 
+    def add(self, other: "Evidence") -> None:
+        """Add what was found elsewhere, which stays as it is."""
+        self.policies += other.policies
+        self.chains += other.chains
+        self.orders += other.orders
+        self.telemetry += other.telemetry
+        self.own_port_open |= other.own_port_open
+        self.listener_clusters |= other.listener_clusters
+        self.listener_tables |= other.listener_tables
+        self.inbound_clusters |= other.inbound_clusters
+        self.jwks |= other.jwks
+        for table, clusters in other.table_clusters.items():
+            self.table_clusters.setdefault(table, set()).update(clusters)
+        for table, keys in other.table_policies.items():
+            self.table_policies.setdefault(table, set()).update(keys)
+
     def chain_clusters(self) -> set[str]:
         """Clusters that lead from inbound chains to the workload itself."""
         return {

@@ -5,7 +5,7 @@ resources of all sections say together is put together at the end. What cannot b
 `extension` policies. Nothing here knows what an administrator declared.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -20,14 +20,15 @@ from meshscope.inference.assembly import (
 from meshscope.inference.clusters import DNS, ClusterReader
 from meshscope.inference.completeness import incomplete
 from meshscope.inference.config_dump import section_name
-from meshscope.inference.endpoints import assignment, configured_endpoints
+from meshscope.inference.endpoints import Assignment, assignment, configured_endpoints
 from meshscope.inference.evidence import Evidence, InboundCluster, leads_to_workload
 from meshscope.inference.inbound_ports import inbound_policies
 from meshscope.inference.leftovers import Leftovers
 from meshscope.inference.listeners import read_listener
 from meshscope.inference.names import destination_key, endpoints_key, target
 from meshscope.inference.proxy import UNKNOWN, read_node
-from meshscope.inference.reader import ANY_PREFIX, Message, Reading, Unexpected, leaves
+from meshscope.inference.reader import Message, Reading, Unexpected, leaves
+from meshscope.inference.readings import Asked, Read, Readings, read_part
 from meshscope.inference.result import (
     Hosts,
     Inference,
@@ -45,7 +46,7 @@ from meshscope.inference.sections import (
     active,
     digest,
 )
-from meshscope.inference.telemetry import TracingReader
+from meshscope.inference.telemetry import TracingReader, identity_tags
 from meshscope.policy import key
 from meshscope.policy.endpoints import Endpoints
 from meshscope.policy.inbound import SELF_ADDRESS
@@ -58,6 +59,7 @@ _ADMIN: Final = "envoy.admin.v3."
 class _Run:
     """One inference while it runs."""
 
+    known: Readings | None
     proxy: ProxyInputs = UNKNOWN
     evidence: Evidence = field(default_factory=Evidence)
     leftovers: Leftovers = field(default_factory=Leftovers)
@@ -67,23 +69,36 @@ class _Run:
     node: dict[str, str] = field(default_factory=dict)
     clusters: dict[str, str] = field(default_factory=dict)
     service_names: dict[str, list[str]] = field(default_factory=dict)
-    inbound: dict[str, Policy] = field(default_factory=dict)
     assigned: set[str] = field(default_factory=set)
     listeners_known: bool = False
+    leaves: dict[int, int] = field(default_factory=dict)
+
+    def read(self, resource: Message, kind: str, given: Hashable, read: Read) -> object:
+        """Read a resource, or take what was read of an equal one; what its reading returned."""
+        name = _name(resource) or _cluster_name(resource)
+        asked = Asked(kind, name, resource.path(), resource.raw, given, read)
+        part = read_part(asked) if self.known is None else self.known.part(asked)
+        resource.rest.clear()
+        self.evidence.add(part.evidence)
+        self.leftovers.join(part.leftovers)
+        self.leaves[id(resource.raw)] = part.leaves
+        return part.said
 
 
-def infer(config_dump: Mapping[str, Any]) -> Inference:
+def infer(config_dump: Mapping[str, Any], known: Readings | None = None) -> Inference:
     """Deduce the policies that a proxy implements.
 
     Args:
         config_dump: As `read_config_dump` gives it. It is not changed.
+        known: What was read of the resources of earlier dumps, of this proxy or others. The result
+            is the same; it comes sooner where dumps have resources in common.
 
     Returns:
         The policies, what is not explained, and the state of the proxy. It never raises for what a
         dump holds: what has an unexpected shape is reported as `extension`, and a section that is
         missing as `incomplete`.
     """
-    run = _Run()
+    run = _Run(known)
     sections: dict[str, list[Any]] = {}
     configs = config_dump.get("configs") or ()
     for config in configs:
@@ -92,7 +107,7 @@ def infer(config_dump: Mapping[str, Any]) -> Inference:
     for name in (*_SECTIONS, *(name for name in sections if name not in _SECTIONS)):
         for config in sections.get(name, ()):
             _read_section(run, name, config)
-    return _result(run, sections, leaves(config_dump))
+    return _result(run, sections, leaves(config_dump, run.leaves))
 
 
 def _read_section(run: _Run, name: str, config: Any) -> None:
@@ -121,59 +136,82 @@ def _bootstrap(run: _Run, section: Message) -> None:
         run.proxy = read_node(node, run.node)
 
 
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """What else is to be known of a cluster.
+
+    Attributes:
+        discovery: As in `Destination`.
+        service_name: Name of its endpoints, if it fetches them; empty: it does not.
+    """
+
+    discovery: str
+    service_name: str = ""
+
+
 def _clusters(run: _Run, section: Message) -> None:
     own = run.evidence.chain_clusters()
+    addresses = frozenset(run.proxy.addresses)
     for cluster in active(section, CLUSTERS, run.phases, _name):
-        _resource(run, cluster, "Cluster", lambda message: _cluster(run, message, own))
+        name = _name(cluster)
+        inward = name in own or (not run.listeners_known and leads_to_workload(name))
+        given = addresses if inward else None
+        found = run.read(cluster, "Cluster", given, partial(_cluster, own=given))
+        if isinstance(found, _Cluster):
+            run.clusters[name] = found.discovery
+            if found.service_name:
+                run.service_names.setdefault(found.service_name, []).append(name)
 
 
-def _cluster(run: _Run, cluster: Message, own_clusters: set[str]) -> None:
+def _cluster(cluster: Message, evidence: Evidence, *, own: frozenset[str] | None) -> _Cluster:
+    """Read a cluster; `own`: addresses of the proxy, if it leads to the workload itself."""
     name = cluster.string("name")
     if not name:
         raise Unexpected("a cluster without a name")
     cluster.place = str(destination_key(name))
     reader = ClusterReader(cluster, name)
-    run.clusters[name] = reader.discovery
-    if name in own_clusters or (not run.listeners_known and leads_to_workload(name)):
+    if own is not None:
         port = target(name).port or key.ANY_PORT
         cluster.place = str(key.inbound(port))
-        own = frozenset(run.proxy.addresses)
-        run.evidence.inbound_clusters[name] = InboundCluster(
+        evidence.inbound_clusters[name] = InboundCluster(
             reader.upstream(own, SELF_ADDRESS), reader.services, reader.sources
         )
-        return
+        return _Cluster(reader.discovery)
     destination = reader.destination()
-    run.evidence.policies.append(Policy(destination_key(name), destination, reader.sources))
+    evidence.policies.append(Policy(destination_key(name), destination, reader.sources))
     if reader.discovery == "eds":
-        run.service_names.setdefault(destination.eds_service_name or name, []).append(name)
-        return
+        return _Cluster(reader.discovery, destination.eds_service_name or name)
     load = cluster.message("load_assignment", "ClusterLoadAssignment")
     if reader.discovery in DNS or load is not None:
         if load is not None:
             load.place = str(endpoints_key(name))
         found = Endpoints() if load is None else configured_endpoints(load)
-        run.evidence.policies.append(Policy(endpoints_key(name), found))
+        evidence.policies.append(Policy(endpoints_key(name), found))
+    return _Cluster(reader.discovery)
 
 
 def _endpoints(run: _Run, section: Message) -> None:
     for load in active(section, ENDPOINTS, run.phases, _cluster_name):
-        name = load.string("cluster_name")
+        name = _cluster_name(load)
         users = run.service_names.get(name)
         if users is None and name in run.clusters:
+            load.string("cluster_name")
             run.hosts.append(_runtime_hosts(name, load))
-        else:
-            read = partial(_assignment, run, name=name, users=users or [name])
-            _resource(run, load, "ClusterLoadAssignment", read)
+            continue
+        given = tuple(users or [name])
+        found = run.read(load, "ClusterLoadAssignment", given, partial(_assignment, users=given))
+        if isinstance(found, Assignment):
+            run.assigned.update(given)
+            if found.unhealthy:
+                run.hosts.append(Hosts(name, unhealthy=found.unhealthy))
 
 
-def _assignment(run: _Run, load: Message, *, name: str, users: list[str]) -> None:
-    load.place = str(endpoints_key(name))
+def _assignment(load: Message, evidence: Evidence, *, users: tuple[str, ...]) -> Assignment:
+    """Read endpoints; `users`: the clusters that fetch them."""
+    load.place = str(endpoints_key(load.string("cluster_name")))
     found = assignment(load)
-    if found.unhealthy:
-        run.hosts.append(Hosts(name, unhealthy=found.unhealthy))
-    for user in users:
-        run.assigned.add(user)
-        run.evidence.policies.append(Policy(endpoints_key(user), found.endpoints))
+    evidence.policies += (Policy(endpoints_key(user), found.endpoints) for user in users)
+    return found
 
 
 def _runtime_hosts(name: str, load: Message) -> Hosts:
@@ -195,24 +233,32 @@ def _runtime_hosts(name: str, load: Message) -> Hosts:
 
 def _listeners(run: _Run, section: Message) -> None:
     run.listeners_known = True
-    tracing = TracingReader(run.proxy)
+    identity = identity_tags(run.proxy)
+    tracing = TracingReader(identity)
     for listener in active(section, LISTENERS, run.phases, _name):
-        _resource(
-            run,
-            listener,
-            "Listener",
-            lambda message: read_listener(message, run.proxy, tracing, run.evidence),
-        )
+        own = frozenset(run.proxy.addresses).intersection(_addresses(listener))
+        read = partial(_listener, own=own, tracing=tracing)
+        run.read(listener, "Listener", (own, identity), read)
+
+
+def _listener(
+    listener: Message, evidence: Evidence, *, own: frozenset[str], tracing: TracingReader
+) -> None:
+    read_listener(listener, own, tracing, evidence)
+
+
+def _addresses(listener: Message) -> Iterator[str]:
+    """The address of a listener, for what it is."""
+    address = listener.peek("address")
+    for value in address.values() if isinstance(address, dict) else ():
+        found = value.get("address") if isinstance(value, dict) else None
+        if isinstance(found, str):
+            yield found
 
 
 def _routes(run: _Run, section: Message) -> None:
     for table in active(section, ROUTES, run.phases, _name):
-        _resource(
-            run,
-            table,
-            "RouteConfiguration",
-            lambda message: read_route_table(message, run.evidence),
-        )
+        run.read(table, "RouteConfiguration", None, read_route_table)
 
 
 def _secrets(run: _Run, section: Message) -> None:
@@ -245,54 +291,6 @@ _SECTIONS: Final[dict[str, Callable[[_Run, Message], None]]] = {
 Listeners come before clusters: a cluster that an inbound chain leads to is part of an `inbound`
 policy, every other one is a `destination`.
 """
-
-
-def _resource(run: _Run, resource: Message, kind: str, read: Callable[[Message], object]) -> None:
-    """Read one resource; if it makes no sense it is left as a whole, and the others go on."""
-    resource.kind = kind
-    resource.place = kind
-    resource.require("@type", ANY_PREFIX + _TYPES[kind])
-    before = _Mark.of(run.evidence)
-    try:
-        read(resource)
-    except Unexpected as error:
-        before.restore(run.evidence)
-        resource.unread()
-        resource.label = f"{kind} {_name(resource) or _cluster_name(resource)}"
-        resource.remark("unreadable", str(error))
-
-
-_TYPES: Final = {
-    "Cluster": "envoy.config.cluster.v3.Cluster",
-    "ClusterLoadAssignment": "envoy.config.endpoint.v3.ClusterLoadAssignment",
-    "Listener": "envoy.config.listener.v3.Listener",
-    "RouteConfiguration": "envoy.config.route.v3.RouteConfiguration",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """How much evidence there was before a resource was read."""
-
-    policies: int
-    chains: int
-    orders: int
-    telemetry: int
-
-    @classmethod
-    def of(cls, evidence: Evidence) -> "_Mark":
-        return cls(
-            len(evidence.policies),
-            len(evidence.chains),
-            len(evidence.orders),
-            len(evidence.telemetry),
-        )
-
-    def restore(self, evidence: Evidence) -> None:
-        del evidence.policies[self.policies :]
-        del evidence.chains[self.chains :]
-        del evidence.orders[self.orders :]
-        del evidence.telemetry[self.telemetry :]
 
 
 def _name(message: Message) -> str:

@@ -56,6 +56,19 @@ class Leftovers:
         for place, name, text in reading.remarks:
             self._at(place, name).contents.append(canonical_json([name, text]))
 
+    def join(self, other: "Leftovers") -> None:
+        """Add what others have, which stay as they are."""
+        for entry, count in other.ignored.items():
+            self.ignored[entry] = self.ignored.get(entry, 0) + count
+        for path, count in other.unexplained_at.items():
+            self.unexplained_at[path] = self.unexplained_at.get(path, 0) + count
+        self.texts |= other.texts
+        for (place, name), part in other._found.items():
+            found = self._at(place, name)
+            found.type = found.type or part.type
+            found.contents += part.contents
+            found.paths |= part.paths
+
     def whole(self, place: str, name: str, value: Any, reason: str) -> None:
         """Add a part of the dump that could not be read at all."""
         self._unexplained(place, name, value, place, reason)

@@ -1,8 +1,8 @@
 """Listeners: which direction each is for."""
 
+from collections.abc import Container
 from typing import Final
 
-from meshscope.events.proxy import ProxyInputs
 from meshscope.inference.endpoints import socket_address
 from meshscope.inference.evidence import Evidence
 from meshscope.inference.inbound import VIRTUAL_INBOUND, InboundReader
@@ -15,13 +15,13 @@ _EVERY_ADDRESS: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - compared, n
 
 
 def read_listener(
-    listener: Message, proxy: ProxyInputs, tracing: TracingReader, evidence: Evidence
+    listener: Message, own: Container[str], tracing: TracingReader, evidence: Evidence
 ) -> None:
     """Read a listener; what it decides is added to the evidence.
 
     Args:
         listener: The `Listener`.
-        proxy: Who the proxy is.
+        own: Addresses of the proxy itself.
         tracing: Reader of tracing.
         evidence: What is found is added here.
 
@@ -29,7 +29,7 @@ def read_listener(
         Unexpected: It has no address or no direction.
     """
     address, port = socket_address(listener.need("address"))
-    if address in proxy.addresses:
+    if address in own:
         address = SELF_ADDRESS
     if listener.constant("traffic_direction", "INBOUND"):
         redirected = listener.peek("name") == VIRTUAL_INBOUND

@@ -404,11 +404,18 @@ def plain_durations(value: Any) -> Any:
     return value
 
 
-def leaves(value: object) -> int:
-    """Number of leaves of parsed JSON: scalars, and objects and lists without content."""
+def leaves(value: object, known: Mapping[int, int] | None = None) -> int:
+    """Number of leaves of parsed JSON: scalars, and objects and lists without content.
+
+    Args:
+        value: The JSON.
+        known: Number of leaves of objects in it that were counted before, by identity.
+    """
     kind = type(value)
     items: Any = value
     if kind is dict:
+        if known and (counted := known.get(id(value))) is not None:
+            return counted
         items = items.values()
     elif kind is not list:
         return 1
@@ -417,7 +424,7 @@ def leaves(value: object) -> int:
     count = 0
     for item in items:
         kind = type(item)
-        count += leaves(item) if kind is dict or kind is list else 1
+        count += leaves(item, known) if kind is dict or kind is list else 1
     return count
 
 

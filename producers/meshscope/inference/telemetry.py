@@ -73,11 +73,11 @@ class TracingReader:
     """Reads the tracing of connection managers, which is mostly the same on all of them.
 
     Args:
-        proxy: Who the proxy is.
+        identity: See `identity_tags`.
     """
 
-    def __init__(self, proxy: ProxyInputs) -> None:
-        self._identity = identity_tags(proxy)
+    def __init__(self, identity: frozenset[str]) -> None:
+        self._identity = identity
         self._known: tuple[Any, Tracing] | None = None
 
     def read(self, manager: Message, place: str) -> Tracing | None:
