@@ -1,11 +1,12 @@
 """`meshscope check`: verify files, without a broker."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -25,6 +26,9 @@ from meshscope.inference.result import Inference
 from meshscope.projection.result import Projection
 from meshscope.watcher.control_plane import SettingsFile
 from meshscope.watcher.files import UnreadableFile, read_bytes
+
+if TYPE_CHECKING:
+    from meshscope.inference.readings import Readings
 
 
 class ManyValues(click.Command):
@@ -129,7 +133,7 @@ def check(
     inputs, count = _inputs(resources, dump_paths, bug_report)
     inputs = replace(inputs, mesh_config=settings, environment=environment)
     with progress(inputs.dumps, count) as read:
-        report = examine(replace(inputs, dumps=read), _infer, _project, fail_on)
+        report = examine(replace(inputs, dumps=read), _inferring(), _project, fail_on)
     _print(report, output)
     raise SystemExit(report.exit_code)
 
@@ -168,11 +172,21 @@ def _print(report: CheckReport, output: str) -> None:
             console().print(report_table(report))
 
 
-def _infer(dump: Mapping[str, Any]) -> Inference:
-    """`infer`, loaded when there is a dump."""
-    from meshscope.inference.infer import infer
+def _inferring() -> Callable[[Mapping[str, Any]], Inference]:
+    """`infer`, loaded when there is a dump; resources that several dumps have are read once."""
 
-    return infer(dump)
+    @cache
+    def known() -> "Readings":
+        from meshscope.inference.readings import Readings
+
+        return Readings()
+
+    def found(dump: Mapping[str, Any]) -> Inference:
+        from meshscope.inference.infer import infer
+
+        return infer(dump, known())
+
+    return found
 
 
 def _project(

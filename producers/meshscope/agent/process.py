@@ -28,6 +28,7 @@ from meshscope.events.proxy import ProxyInputs
 from meshscope.events.topics import SNAPSHOTS
 from meshscope.inference.config_dump import UnreadableConfigDump, read_config_dump
 from meshscope.inference.infer import infer
+from meshscope.inference.readings import Readings
 from meshscope.inference.result import Inference
 from meshscope.transport.log_epoch import LogEpochReader
 
@@ -38,6 +39,8 @@ CERTIFICATES = "/certs"
 CERTIFICATES_EVERY_SECONDS = 60.0
 LOG_EPOCH_EVERY_SECONDS = 5.0
 DELIVERY_STEP_SECONDS = 0.02
+REMEMBERED_BYTES = 16 << 20
+"""JSON of one proxy's resources that need not be read again when others change."""
 
 
 @dataclass(slots=True)
@@ -61,6 +64,7 @@ class Loop:
     last_state: ProxyState | None = None
     epoch_of_log: str = ""
     error: str = ""
+    readings: Readings = field(default_factory=lambda: Readings(REMEMBERED_BYTES))
     _due: dict[str, float] = field(default_factory=dict)
 
     def _is_due(self, what: str, every: float) -> bool:
@@ -149,7 +153,7 @@ class Loop:
         read_at = self.now_ms()
         try:
             dump = read_config_dump(await self.admin.get(DUMP), self.settings.admin + DUMP)
-            inference = await asyncio.to_thread(infer, dump)
+            inference = await asyncio.to_thread(infer, dump, self.readings)
         except UnreadableConfigDump as error:
             self._tell(str(error))
             return
