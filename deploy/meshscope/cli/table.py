@@ -25,6 +25,8 @@ from meshscope.projection.limits import Limit
 
 MOST_IN_SYNC: Final = 20
 """Proxies in sync that are listed one by one; more are counted."""
+MOST_EQUIVALENT: Final = 5
+"""Notes on differences in form only that are shown."""
 MOST_FIELDS: Final = 8
 """Fields of one difference that are shown."""
 
@@ -46,8 +48,13 @@ def report_table(report: CheckReport) -> RenderableType:
     parts: list[RenderableType] = []
     if report.proxies:
         parts += [*_overview(report.proxies), Text()]
-    for group in difference_groups(report.proxies):
-        parts += [*_difference(group, len(report.proxies)), Text()]
+    groups = difference_groups(report.proxies)
+    for group in groups:
+        if group.difference.is_drift:
+            parts += [*_difference(group, len(report.proxies)), Text()]
+    notes = [group for group in groups if not group.difference.is_drift]
+    if notes:
+        parts += [*_equivalent(notes, len(report.proxies)), Text()]
     unknown = [proxy for proxy in report.proxies if proxy.verdict.verdict == "unknown"]
     if unknown:
         parts += [*_unknown(unknown), Text()]
@@ -98,6 +105,19 @@ def _difference(group: DifferenceGroup, of: int) -> Iterator[RenderableType]:
         facts.append(("resource", ", ".join(map(str, found.sources))))
     yield _indented(_facts(facts))
     yield _indented(_sides(found))
+
+
+def _equivalent(groups: Sequence[DifferenceGroup], of: int) -> Iterator[RenderableType]:
+    yield Text("Equivalent in effect", style="bold")
+    for group in groups[:MOST_EQUIVALENT]:
+        found = group.difference
+        sources = f" ({', '.join(map(str, found.sources))})" if found.sources else ""
+        proxies = "" if of == 1 else f", in {len(group.proxies)} of {of} proxies"
+        where = listed(group.subjects, 1)
+        yield _indented(Text(f"{found.code}  {where}{sources}{proxies}", style="dim"))
+    more = len(groups) - MOST_EQUIVALENT
+    if more > 0:
+        yield _indented(Text(f"… and {more} more; -o json shows all of them", style="dim"))
 
 
 def _whose(proxies: Sequence[ProxyReport], of: int) -> str:
