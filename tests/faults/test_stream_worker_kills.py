@@ -1,12 +1,14 @@
 """Two workers under load, one of them killed again and again: P3 and P4 of the promises.
 
-`MESHSCOPE_KILLS` sets the number of kills (ten are the promise), `MESHSCOPE_FAULT_SEED` the seed.
+Every third kill hits a worker that shares the load with the other one at that moment, those
+between them at any moment, while partitions are shared out or state is recovered. `MESHSCOPE_KILLS`
+sets the number of kills (ten are the promise), `MESHSCOPE_FAULT_SEED` the seed.
 """
 
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ from meshscope.stream.record import load
 pytestmark = pytest.mark.faults
 
 CHANGELOG = Topic(f"{APP_ID}-proxies-changelog", "", "", (), "")
-KILLS = int(os.environ.get("MESHSCOPE_KILLS", "4"))
+KILLS = int(os.environ.get("MESHSCOPE_KILLS", "10"))
 SEED = int(os.environ.get("MESHSCOPE_FAULT_SEED", str(random.SystemRandom().randrange(1 << 30))))
 PROXIES = 60
 
@@ -62,13 +64,17 @@ def test_final_drift_survives_kills(broker: MeshBroker, tmp_path: Path) -> None:
     inputs = Inputs(broker)
     inputs.declare(resource("r0", {"a": 1, "b": 1, "e1": 1}))
     inputs.mark()
-    workers = [Worker(broker, tmp_path / f"worker-{number}") for number in range(2)]
+    workers = [
+        Worker(broker, tmp_path / f"worker-{number}", MESHSCOPE_SESSION_TIMEOUT_SECONDS="3")
+        for number in range(2)
+    ]
     try:
-        for _ in range(KILLS):
-            end = time.monotonic() + chance.uniform(1.0, 4.0)
-            while time.monotonic() < end:
-                _change(inputs, chance)
-                time.sleep(0.01)
+        for number in range(KILLS):
+            if number % 3 == 0:
+                _load_until(inputs, chance, lambda: _share(workers))
+            else:
+                moment = time.monotonic() + chance.uniform(0.5, 4.0)
+                _load_until(inputs, chance, lambda moment=moment: time.monotonic() > moment)
             victim = chance.choice(workers)
             victim.kill()
             victim.start()
@@ -97,6 +103,24 @@ def test_final_drift_survives_kills(broker: MeshBroker, tmp_path: Path) -> None:
     finally:
         for worker in workers:
             worker.kill()
+
+
+def _load_until(inputs: Inputs, chance: random.Random, ended: Callable[[], bool]) -> None:
+    """About 80 changes a second until something is so."""
+    deadline = time.monotonic() + 40
+    while not ended():
+        assert time.monotonic() < deadline, f"seed {SEED}: the workers never share the load"
+        for _ in range(10):
+            _change(inputs, chance)
+            time.sleep(0.01)
+
+
+def _share(workers: list[Worker]) -> bool:
+    """Whether both workers have partitions and have read something since they got them."""
+    found = [worker.status() for worker in workers]
+    return _supervise(workers) and all(
+        each.get("ready") and each["partitions"] and each["snapshots"] > 20 for each in found
+    )
 
 
 def _supervise(workers: list[Worker]) -> bool:

@@ -145,6 +145,9 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (ORIGINAL_NEW_OFFSET, "1d2c7ea89a7ad4f1"),
         (Recovery.on_recovery_completed, "6ef567acf072e46d"),
+        (Recovery.on_rebalance, "aa4d997a1795ceae"),
+        (Recovery.revoke, "779302ebfab0b2db"),
+        (faust.App.on_rebalance_end, "b7ff69e1e3772f30"),
         (FlowControlEvent.resume, "4dcdc1253fd0dcb4"),
         (ORIGINAL_PERFORM_SEEK, "0e8c130ff4b0afd8"),
         (Consumer.getmany, "4b168d84882a70d6"),

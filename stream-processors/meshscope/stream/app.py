@@ -36,7 +36,7 @@ from meshscope.stream.broadcast_reader import BroadcastReader
 from meshscope.stream.clock_skew import SeenEnds, SkewBounds, skew_bounds
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS
 from meshscope.stream.failure import EXIT_POISONED, EXIT_RESTART, stop_at_once
-from meshscope.stream.faust_guard import guard
+from meshscope.stream.faust_guard import guard, read_again, when_recovered
 from meshscope.stream.gaps import GapDetector
 from meshscope.stream.join import Join
 from meshscope.stream.judgement import Judge, Project
@@ -56,6 +56,8 @@ TICK_SECONDS: Final = 0.05
 STATUS_SECONDS: Final = 1.0
 PROGRESS_SECONDS: Final = 2.0
 EPOCH_SECONDS: Final = 2.0
+READY_SECONDS: Final = 30.0
+"""A worker that is given records but does not get its state for so long starts again."""
 
 EpochNow = Callable[[], str | None]
 """The broker's log epoch; None: the broker is away. Blocks."""
@@ -100,7 +102,8 @@ class StreamWorker:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="verification")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="log-epoch")
         self._lock = asyncio.Lock()
-        self._ready = False
+        self._ready = asyncio.Event()
+        self._is_recovered = False
         self._partitions: set[int] = set()
         self._gaps = GapDetector()
         self._ends = SeenEnds()
@@ -109,16 +112,23 @@ class StreamWorker:
 
         self.app = _faust_app(settings)
         guard(self.app)
+        when_recovered(self.app, self._recovered)
         self._outlet = Outlet(self._send)
         self._proxies: StateTable[ProxyRecord] = StateTable(
-            self._table("proxies", self._recovered),
+            self._table("proxies"),
             self._send,
             lambda value: record.dump(value, monotonic_ms()),
             lambda data: record.load(data, monotonic_ms()),
             _lost,
+            partial(read_again, self.app),
         )
         self._anomalies: StateTable[AnomalyRecord] = StateTable(
-            self._table("anomalies", self._recovered), self._send, ledger.dump, ledger.load, _lost
+            self._table("anomalies"),
+            self._send,
+            ledger.dump,
+            ledger.load,
+            _lost,
+            partial(read_again, self.app),
         )
         self._join = Join(
             project,
@@ -194,6 +204,11 @@ class StreamWorker:
     async def _handle(
         self, name: str, message: Any, handle: Callable[[Any], Awaitable[None]]
     ) -> None:
+        # The first records after a rebalance may come a moment before its end is told.
+        try:
+            await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
+        except TimeoutError as error:
+            stop_at_once(EXIT_RESTART, "records came, but the tables were never recovered", error)
         place = f"{message.topic}[{message.partition}]@{message.offset}"
         self._gaps.saw(message.topic, message.partition, message.offset)
         try:
@@ -223,14 +238,16 @@ class StreamWorker:
     async def _work(self) -> None:
         """Look at proxies that a change, a deadline or a body made due."""
         while True:
-            if self._ready:
+            if self._is_recovered and not self._ready.is_set():
+                await self._take_over()
+            if self._ready.is_set():
                 for proxy in self._join.due():
                     async with self._lock:
-                        if not self._ready:
+                        if not self._ready.is_set():
                             break
                         await self._join.look(proxy)
                 async with self._lock:
-                    if self._ready:
+                    if self._ready.is_set():
                         await self._ledger.work()
             await asyncio.sleep(TICK_SECONDS)
 
@@ -248,7 +265,7 @@ class StreamWorker:
         watchdog = Watchdog(self._settings.stuck_s)
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
-            if not self._ready:
+            if not self._ready.is_set():
                 continue
             done = self._progress()
             asked = monotonic_ms()
@@ -256,7 +273,7 @@ class StreamWorker:
             for place, end in ends.items():
                 self._ends.saw(*place, end, asked)
             stuck = watchdog.stuck(done, ends, time.monotonic())
-            if stuck and self._ready:
+            if stuck and self._ready.is_set():
                 stop_at_once(EXIT_RESTART, f"nothing was read for too long from {stuck}")
 
     def _progress(self) -> dict[tuple[str, int], int]:
@@ -275,7 +292,7 @@ class StreamWorker:
         """Keep the status file up to date."""
         while True:
             status = {
-                "ready": self._ready and self._reader.caught_up,
+                "ready": self._ready.is_set() and self._reader.caught_up,
                 "partitions": sorted(self._partitions),
                 "proxies": self._join.proxies,
                 "log_epoch": self._log_epoch,
@@ -302,40 +319,52 @@ class StreamWorker:
     # Partitions come and go
 
     async def _revoked(self, app: Any, revoked: Any, **_: Any) -> None:
-        self._ready = False
+        self._pause()
         async with self._lock:
             # Whatever was being written is complete now, before others read the changelogs.
             log.info("partitions are being shared out anew")
 
     async def _assigned(self, app: Any, assigned: Any, **_: Any) -> None:
         now = {tp.partition for tp in assigned if tp.topic == SNAPSHOTS.name}
+        # What was recovered until now was so for an earlier assignment.
+        self._pause()
         async with self._lock:
-            self._proxies.release(self._partitions - now)
-            self._anomalies.release(self._partitions - now)
+            others = set(range(SNAPSHOTS.partitions)) - now
+            self._proxies.release(others)
+            self._anomalies.release(others)
             self._partitions = now
             self._gaps.forget()
 
-    async def _recovered(self) -> None:
+    def _pause(self) -> None:
+        self._ready.clear()
+        self._is_recovered = False
+
+    def _recovered(self) -> None:
+        self._is_recovered = True
+
+    async def _take_over(self) -> None:
+        """Go on with what the tables hold."""
         async with self._lock:
+            if not self._is_recovered:
+                return
             self._proxies.recover(self._partitions)
             self._anomalies.recover(self._partitions)
             self._join.own(
                 (proxy, known.snapshot.cluster) for proxy, known in self._proxies.items()
             )
             self._ledger.own(dict(self._anomalies.items()))
-            self._ready = True
+            self._ready.set()
         log.info(
             "partitions %s with %d proxies are ours", sorted(self._partitions), self._join.proxies
         )
 
-    def _table(self, name: str, recovered: Callable[[], Awaitable[None]]) -> Any:
+    def _table(self, name: str) -> Any:
         return self.app.Table(
             name,
             # These types, and only these, make a table keep raw bytes.
             key_type=bytes,
             value_type=bytes,
             partitions=SNAPSHOTS.partitions,
-            on_recover=recovered,
         )
 
     async def _send(

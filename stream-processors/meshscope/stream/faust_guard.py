@@ -12,15 +12,22 @@ to the committed offsets, which does nothing for a partition that has none: ever
 position is skipped for good (seen in two of three runs of `tests/faults` with two workers that were
 killed early). The guard seeks such partitions to their beginning.
 
+A fourth: `on_recover` of a table is called at the end of a recovery also where another rebalance
+has begun meanwhile, and then it is the recovery of a generation that is over. `when_recovered`
+tells the end of one that counts. And a rebalance that is overtaken by the next does not forget how
+far the changelogs of revoked partitions were read: `read_again` does.
+
 It changes private methods, so it insists on the version that it was written for, and
 `tests/unit/test_faust_guard.py` fails when these methods change.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import faust
 from aiokafka import TopicPartition
 from faust.transport.consumer import Consumer
+from faust.types import TP
 
 GUARDED_VERSION: Final = "0.15.3"
 
@@ -44,6 +51,26 @@ def guard(app: Any) -> None:
     _keep_active_queues(app.flow_control)
     _commit_past_repetitions()
     _seek_uncommitted_to_beginning()
+
+
+def when_recovered(app: Any, recovered: Callable[[], None]) -> None:
+    """Call `recovered` whenever all tables hold what the changelogs of the assignment hold.
+
+    Records of the assigned partitions arrive from about then on.
+    """
+    end = app.on_rebalance_end
+
+    def on_rebalance_end() -> None:
+        end()
+        recovered()
+
+    app.on_rebalance_end = on_rebalance_end
+
+
+def read_again(app: Any, changelog: str, partitions: Iterable[int]) -> None:
+    """Have these partitions of a changelog read from their beginning when they come back."""
+    for partition in partitions:
+        app.tables.recovery.revoke(TP(changelog, partition))
 
 
 def _keep_active_queues(flow_control: Any) -> None:

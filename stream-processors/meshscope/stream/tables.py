@@ -31,6 +31,7 @@ class StateTable(Generic[V]):
         send: The producer.
         dump, load: Between values and bytes.
         failed: Called when a write that nobody waits for fails.
+        restart: Has partitions of a changelog read from their beginning the next time.
     """
 
     def __init__(
@@ -40,14 +41,16 @@ class StateTable(Generic[V]):
         dump: Callable[[V], bytes],
         load: Callable[[bytes], V],
         failed: Callable[[BaseException], None],
+        restart: Callable[[str, set[int]], None],
     ) -> None:
         self._table = table
         self._send = send
         self._dump = dump
         self._load = load
         self._failed = failed
+        self._restart = restart
         self._values: dict[str, V] = {}
-        self._held: set[int] = set()
+        self._written: dict[str, bytes] = {}
 
     def get(self, key: str) -> V | None:
         """The value of a key."""
@@ -58,38 +61,46 @@ class StateTable(Generic[V]):
         yield from self._values.items()
 
     def recover(self, partitions: set[int]) -> None:
-        """The table was recovered: take over what lies in partitions that are new to us.
+        """The table was recovered: take over what lies in the partitions that are ours.
 
-        What we held already is newer than what Faust read once more, and its windows are running.
+        What stands in the changelog as we wrote it last we hold already, and its windows are
+        running. Whatever else stands there somebody else wrote, perhaps while we were thought dead.
         """
-        for key, data in list(self._table.data.items()):
-            value = self._load(data)
-            if value.partition in partitions - self._held:
-                self._values[key.decode()] = value
-        self._held = set(partitions)
+        values: dict[str, V] = {}
+        written: dict[str, bytes] = {}
+        for key, data in self._table.data.items():
+            name = key.decode()
+            is_ours = self._written.get(name) == data
+            value = self._values[name] if is_ours else self._load(data)
+            if value.partition in partitions:
+                values[name], written[name] = value, data
+        self._values, self._written = values, written
 
     def release(self, partitions: set[int]) -> None:
-        """These partitions are another worker's now; it may delete what we would still hold."""
-        self._held -= partitions
-        for key, value in list(self._values.items()):
-            if value.partition in partitions:
-                del self._values[key]
-                self._table.data.pop(key.encode(), None)
+        """These partitions are not ours now; somebody else may delete what we would still hold."""
+        for key, data in list(self._table.data.items()):
+            if self._load(data).partition in partitions:
+                self._forget(key.decode())
+        self._restart(self._table.changelog_topic.get_topic_name(), partitions)
 
     async def put(self, key: str, value: V, *, durable: bool) -> None:
         """Keep a value; with `durable`, return when the broker has it."""
         data = self._dump(value)
         written = await self._write(key, data, value.partition)
         self._table.data[key.encode()] = data
-        self._values[key] = value
+        self._values[key], self._written[key] = value, data
         await self._finish(written, durable)
 
     async def remove(self, key: str, partition: int) -> None:
         """Forget a key."""
         written = await self._write(key, None, partition)
+        self._forget(key)
+        await self._finish(written, durable=False)
+
+    def _forget(self, key: str) -> None:
         self._table.data.pop(key.encode(), None)
         self._values.pop(key, None)
-        await self._finish(written, durable=False)
+        self._written.pop(key, None)
 
     async def _write(self, key: str, data: bytes | None, partition: int) -> Awaitable[Any]:
         topic = self._table.changelog_topic.get_topic_name()
