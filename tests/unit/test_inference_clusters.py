@@ -77,7 +77,7 @@ def test_limits() -> None:
     assert found.connection_pool == ConnectionPool(
         max_connections=7,
         track_remaining=True,
-        retry_budget_percent="25",
+        retry_budget_percent=25,
         retry_min_concurrency=5,
         connect_timeout_ms=10_000,
         keepalive_time_s=9,
@@ -133,11 +133,11 @@ def test_load_balancing() -> None:
     slow = {
         "slow_start_window": "20s",
         "aggression": {"default_value": 1, "runtime_key": "("},
-        "min_weight_percent": {"value": 20.5},
+        "min_weight_percent": {"value": 20},
     }
     assert destination(
         round_robin_lb_config={"slow_start_config": slow}
-    ).load_balancing == LoadBalancing("round_robin", 0, 20_000, "1", "20.5")
+    ).load_balancing == LoadBalancing("round_robin", 0, 20_000, "1", 20)
 
 
 def test_outlier_detection() -> None:
@@ -235,18 +235,6 @@ def test_tls_parameters() -> None:
     assert destination(transport_socket=socket).tls == replace(
         TLS, minimum="TLSv1_2", maximum="TLSv1_3", ciphers=("c",), curves=("X25519",)
     )
-
-
-def test_an_empty_validation_context_trusts_anybody() -> None:
-    socket = {
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": any_(
-            "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-            {"sni": "s", "common_tls_context": {"validation_context": {}}},
-        ),
-    }
-
-    assert destination(transport_socket=socket).tls == ClientTls(sni="s")
 
 
 def test_a_socket_that_does_not_say_what_it_is_is_reported() -> None:

@@ -236,16 +236,6 @@ def test_endpoints_of_a_service_entry() -> None:
     ]
 
 
-def test_every_address_of_a_service_entry_brings_its_endpoints_again() -> None:
-    entry = service_entry(
-        resolution="STATIC",
-        addresses=["10.8.0.1", "10.8.0.2"],
-        endpoints=[{"address": "10.7.0.1", "weight": 3}],
-    )
-    found = InstanceIndex((entry,)).of("x.org", "shop")
-    assert [(i.address, i.weight) for i in found] == [("10.7.0.1", 3)] * 2
-
-
 def test_a_service_entry_by_name_is_its_own_endpoint() -> None:
     (found,) = InstanceIndex((service_entry(resolution="DNS"),)).of("x.org", "shop")
     assert (found.address, found.port, found.tls_mode) == ("x.org", 8080, "")
@@ -262,32 +252,6 @@ def test_a_service_entry_selects_workload_entries_and_ready_pods() -> None:
     selecting = service_entry(resolution="STATIC", workloadSelector={"labels": {"app": "books"}})
     found = InstanceIndex((selecting, entry, pod)).of("x.org", "shop")
     assert [i.address for i in found] == ["10.7.0.1", "10.0.0.1"]
-
-
-@pytest.mark.parametrize(
-    ("target", "ports", "number"),
-    [
-        (8080, {"http": 9080}, 9080),
-        (8080, {"other": 9080}, 8080),
-        ("web", {"web": 9080}, 9080),
-        ("web", {"http": 9080}, None),
-    ],
-)
-def test_ports_of_a_workload_entry_that_a_service_selects(
-    target: int | str, ports: dict[str, int], number: int | None
-) -> None:
-    spec = {
-        "selector": {"app": "books"},
-        "ports": [{"name": "http", "port": 80, "targetPort": target}],
-    }
-    selecting = Resource("", "v1", "Service", "shop", "books", body={"spec": spec})
-    entry = resource(
-        "WorkloadEntry",
-        "vm",
-        {"spec": {"address": "10.7.0.1", "labels": {"app": "books"}, "ports": ports}},
-    )
-    found = InstanceIndex((selecting, entry)).of(BOOKS.host, "shop")
-    assert [i.port for i in found] == ([] if number is None else [number])
 
 
 def test_names_are_no_endpoints_of_a_service_that_is_not_resolved_by_name() -> None:

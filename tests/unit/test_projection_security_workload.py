@@ -333,5 +333,11 @@ class TestOutbound:
             "defaultProviders": {"accessLogging": ["als"], "metrics": ["prometheus"]},
         }
         found = worked_out(mesh_config=mesh_config)
-        assert {item.key_prefix for item in found.unverifiable} == {("inbound",), ("outbound",)}
+        said = {(item.kind, item.key_prefix) for item in found.unverifiable}
+        assert {prefix for kind, prefix in said if kind is Kind.TELEMETRY} == {
+            ("inbound",),
+            ("outbound",),
+        }
+        # What the vocabulary does not model of it stands beside it.
+        assert (Kind.EXTENSION, ("telemetry/inbound/http",)) in said
         assert "stats" in content(found, keys.filter_order(8080, "mtls", "http")).filters

@@ -95,6 +95,8 @@ def _connection(manager: Message, exchange: tuple[str, ...]) -> HttpConnection:
     details = manager.message("set_current_client_cert_details")
     common = manager.message("common_http_protocol_options")
     http1 = manager.message("http_protocol_options")
+    if http1 is not None:
+        http1.constant("allow_absolute_url", True)  # Envoy's default, written out.
     request_id = _request_id(manager)
     manager.constant("codec_type", "AUTO")
     return HttpConnection(

@@ -20,7 +20,8 @@ class Resource:
         labels, annotations: From its metadata.
         created_at: `creationTimestamp`, RFC 3339 UTC with seconds; None where it is not known, as
             in files. Age decides between candidates in Istio, so None is not the same as old.
-        body: The manifest without its metadata: `spec`, `data`, `status` … as parsed.
+        body: The manifest without its metadata: `spec`, `data`, `status` … as parsed. Of the
+            metadata of Pods what names their owner is left: `generateName`, `ownerReferences`.
         uid, resource_version: From the API server; empty for files.
         origin: Where it was read: file path, with `#n` for the n-th document, or `kubernetes`.
         line: Line at which it begins in that file; 0: not known.

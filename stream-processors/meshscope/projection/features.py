@@ -17,13 +17,19 @@ LATEST: Final[Version] = (1, 31)
 """Versions that were compared with what real control planes send."""
 
 SINCE: Final[Mapping[str, Version]] = {
+    "default_traffic_policy": (1, 31),
     "named_workloads": (1, 31),
+    "provider_in_ids": (1, 30),
     "sidecar_exclusions": (1, 31),
+    "unready_sent": (1, 31),
 }
 """Differences between versions, and the version in which each began.
 
+`default_traffic_policy`: the mesh configuration has a traffic policy for all destinations;
 `named_workloads`: endpoints of ServiceEntries bear the name of their workload;
-`sidecar_exclusions`: hosts of Sidecar egress listeners may begin with `~` to be left out.
+`provider_in_ids`: ids of CUSTOM rules name their provider;
+`sidecar_exclusions`: hosts of Sidecar egress listeners may begin with `~` to be left out;
+`unready_sent`: endpoints that are not ready are sent, marked as such, where they are wanted.
 """
 
 _TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
@@ -53,11 +59,16 @@ class Features:
 
     def has(self, name: str) -> bool:
         """Whether the version has a difference of `SINCE`."""
-        return self.version >= SINCE[name]
+        return has(self.version, name)
 
     def text(self, name: str) -> str:
         """The value of a setting that is no switch; empty: not set."""
         return self.environment.get(name, "")
+
+
+def has(version: Version, name: str) -> bool:
+    """Whether a version has a difference of `SINCE`."""
+    return version >= SINCE[name]
 
 
 def features(version: str, environment: Mapping[str, str]) -> Features:

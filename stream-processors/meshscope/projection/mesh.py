@@ -37,6 +37,7 @@ class Mesh:
         features: Version and switches.
         cluster: Kubernetes cluster id.
         domain: DNS domain of the cluster.
+        notes: What had to be assumed of the resources.
     """
 
     control_plane: ControlPlane
@@ -45,6 +46,7 @@ class Mesh:
     features: Features
     cluster: str
     domain: str
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def registry(self) -> Registry:
@@ -176,6 +178,7 @@ def build_mesh(
     version: str,
     cluster: str,
     domain: str,
+    notes: tuple[str, ...] = (),
 ) -> Mesh:
     """The mesh that a control plane and its resources make.
 
@@ -185,6 +188,7 @@ def build_mesh(
         version: Istio's version; empty: not known.
         cluster: Kubernetes cluster id.
         domain: DNS domain of the cluster.
+        notes: What had to be assumed of the resources.
     """
     return Mesh(
         control_plane,
@@ -193,4 +197,5 @@ def build_mesh(
         features(version, control_plane.environment),
         cluster,
         domain,
+        notes,
     )

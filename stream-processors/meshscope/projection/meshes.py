@@ -13,6 +13,7 @@ from meshscope.events.control_plane import ControlPlane
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
 from meshscope.projection.declared.declarations import possible_ages
+from meshscope.projection.declared.discovery import discovered
 from meshscope.projection.mesh import DEFAULT_DOMAIN, Mesh, build_mesh
 
 _KEPT: Final = 4
@@ -50,9 +51,13 @@ def meshes(
     key = (id(control_plane), id(resources), version, cluster, domain)
     found = _built.get(key)
     if found is None:
+        selectors = control_plane.mesh_config.get("discoverySelectors") or ()
+        seen, notes = discovered(resources, selectors)
         built = tuple(
-            build_mesh(control_plane, aged, version=version, cluster=cluster, domain=domain)
-            for aged in possible_ages(resources, domain)
+            build_mesh(
+                control_plane, aged, version=version, cluster=cluster, domain=domain, notes=notes
+            )
+            for aged in possible_ages(seen, domain)
         )
         found = _built[key] = _Built(control_plane, resources, built)
     _built.move_to_end(key)

@@ -50,6 +50,7 @@ def project(
     notes = (
         *mesh.config.notes,
         *mesh.features.notes,
+        *mesh.notes,
         *(_assumed(name) for name in control_plane.assumed if name != "version"),
         *(note for contribution in said for note in contribution.notes),
     )

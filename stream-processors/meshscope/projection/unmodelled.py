@@ -1,4 +1,4 @@
-"""What of the outbound configuration is not modelled, so that nothing can be said of it.
+"""What is not modelled, so that nothing can be said of it.
 
 Source: https://gateway-api.sigs.k8s.io/reference/spec/#tlsroute,
 https://istio.io/latest/docs/reference/commands/pilot-discovery/#envvars and
@@ -6,6 +6,8 @@ https://istio.io/latest/docs/reference/config/networking/sidecar/#OutboundTraffi
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import Final
 
 from meshscope.policy import key
@@ -22,6 +24,30 @@ _FILTERS: Final[Mapping[str, tuple[str, bool]]] = {
 }
 """Protocols with filters of their own, the switch of each and its default."""
 
+_EVERYWHERE: Final = (
+    Kind.DESTINATION, Kind.ENDPOINTS, Kind.HTTP_CONNECTION, Kind.FILTER_ORDER, Kind.INBOUND,
+    Kind.OUTBOUND_LISTENER, Kind.PEER_AUTHENTICATION, Kind.EXTENSION,
+)  # fmt: skip
+
+SWITCHES: Final[Mapping[str, tuple[str, tuple[Kind, ...]]]] = {
+    "ENABLE_LOCALITY_WEIGHTED_LB_CONFIG": ("locality weights everywhere", (Kind.DESTINATION,)),
+    "ISTIO_DUAL_STACK": ("dual stack", _EVERYWHERE),
+    "PILOT_ENABLE_AMBIENT": ("ambient mode beside sidecars", _EVERYWHERE),
+    "PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES": (
+        "load balancing of headless services",
+        (Kind.DESTINATION, Kind.ENDPOINTS, Kind.OUTBOUND_LISTENER, Kind.EXTENSION),
+    ),
+    "PILOT_ENABLE_PERSISTENT_SESSION_FILTER": (
+        "persistent sessions",
+        (Kind.FILTER_ORDER, Kind.HTTP_ROUTE, Kind.EXTENSION),
+    ),
+}
+"""Switches of istiod, off by default, that change what is not modelled: what, and the kinds.
+
+Every switch that istiod of `features.LATEST` reads was turned the other way on a recorded mesh. One
+that is not here changed nothing there, or is modelled.
+"""
+
 _MODES: Final = (None, "ALLOW_ANY", "REGISTRY_ONLY")
 _ALPHA: Final = "PILOT_ENABLE_ALPHA_GATEWAY_API"
 
@@ -31,11 +57,32 @@ def unmodelled(context: Context) -> Contribution:
     memory = context.mesh.remembered(_Found)
     found = memory.by_scope.get(context.scope)
     if found is None:
-        said = (*_routes(context), *_filters(context), *_modes(context))
+        said = (
+            *_routes(context),
+            *_filters(context),
+            *_modes(context),
+            *_switched(context),
+        )
         found = memory.by_scope[context.scope] = Contribution(
             unverifiable=tuple(dict.fromkeys(said))
         )
-    return found
+    own = tuple(_both_families(context))
+    return replace(found, unverifiable=(*found.unverifiable, *own)) if own else found
+
+
+def _switched(context: Context) -> Iterator[Unverifiable]:
+    for name, (what, kinds) in SWITCHES.items():
+        if context.mesh.features.switch(name, False):
+            for kind in kinds:
+                yield Unverifiable(f"istiod's {name}: {what} is not modelled", kind)
+
+
+def _both_families(context: Context) -> Iterator[Unverifiable]:
+    """Listeners of a proxy with addresses of both families have further addresses."""
+    versions = {ip_address(address).version for address in context.proxy.addresses}
+    if len(versions) > 1:
+        reason = "further addresses of the listeners of a dual-stack proxy are not modelled"
+        yield Unverifiable(reason, Kind.EXTENSION)
 
 
 class _Found:

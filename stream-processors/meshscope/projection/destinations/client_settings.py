@@ -12,12 +12,10 @@ from meshscope.projection.destinations.client_tls import ClientSettings
 from meshscope.projection.destinations.connection_settings import MeshDefaults
 from meshscope.projection.destinations.destination import Client
 from meshscope.projection.durations import milliseconds
+from meshscope.projection.features import has
 
 Switch = Callable[[str, bool], bool]
 """Value of one of istiod's switches, given its name and its default."""
-
-_UNREADY_SENT_SINCE = (1, 31)
-_DEFAULT_POLICY_SINCE = (1, 31)
 
 
 def client_settings(
@@ -32,12 +30,15 @@ def client_settings(
         addresses: Own addresses of the proxy.
     """
     exchange = switch("PILOT_ENABLE_METADATA_EXCHANGE", True)
+    policy = mesh.get("defaultTrafficPolicy") if has(version, "default_traffic_policy") else None
     return Client(
         mesh=MeshDefaults(
             connect_timeout_ms=milliseconds(mesh.get("connectTimeout", "10s")),
             keepalive=mesh.get("tcpKeepalive") or {},
             h2_upgrade=mesh.get("h2UpgradePolicy") == "UPGRADE",
             track_remaining=not switch("DISABLE_TRACK_REMAINING_CB_METRICS", True),
+            source="127.0.0.6" if supports_ipv4(addresses) else "::6",
+            passthrough=(policy or {}).get("connectionPool") or {},
         ),
         tls=ClientSettings(
             auto_mtls=mesh.get("enableAutoMtls", True),
@@ -48,10 +49,10 @@ def client_settings(
         metadata_exchange=exchange,
         names_services=switch("PILOT_ENABLE_TELEMETRY_LABEL", True),
         locality=mesh.get("localityLbSetting"),
-        policy=mesh.get("defaultTrafficPolicy") if version >= _DEFAULT_POLICY_SINCE else None,
+        policy=policy,
         dns_refresh_ms=milliseconds(mesh.get("dnsRefreshRate", "60s")),
         dns_family=_dns_family(addresses, dual_stack=switch("ISTIO_DUAL_STACK", False)),
-        unready_sent=version >= _UNREADY_SENT_SINCE
+        unready_sent=has(version, "unready_sent")
         and switch("PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS", True),
         forced_unready=switch("PILOT_SEND_UNHEALTHY_ENDPOINTS", False),
     )
@@ -62,6 +63,12 @@ def describes_workloads(switch: Switch) -> bool:
     return switch("PILOT_ENABLE_TELEMETRY_LABEL", True) and switch(
         "PILOT_ENDPOINT_TELEMETRY_LABEL", True
     )
+
+
+def supports_ipv4(addresses: Iterable[str]) -> bool:
+    """Whether one of a proxy's addresses is of IPv4, or none is known."""
+    found = tuple(addresses)
+    return not found or any(ip_address(address).version == 4 for address in found)
 
 
 def _dns_family(addresses: Iterable[str], *, dual_stack: bool) -> str:

@@ -26,9 +26,6 @@ PASSTHROUGH = "InboundPassthroughCluster"
 _HTTP = frozenset(("http", "http2", "http_proxy", "grpc", "grpc-web"))
 _HTTP2 = frozenset(("http2", "grpc", "grpc-web"))
 _GRPC = frozenset(("grpc", "grpc-web"))
-_OWN_SOURCE = "127.0.0.6"
-"""Address from which the proxy connects, so that redirection leaves those connections alone."""
-
 _LOOPBACK = frozenset(("127.0.0.1", "::1"))
 _PASSTHROUGH_IDLE = "300s"
 _RESET_RETRY = Retry(("reset-before-request",), attempts=2)
@@ -169,13 +166,17 @@ def upstream(
     return Upstream(
         kind="static" if address else "original_dst",
         addresses=(address,) if address else (),
-        source_address="" if host in _LOOPBACK else _OWN_SOURCE,
+        source_address="" if host in _LOOPBACK else mesh.source,
         protocol=spoken,
         connection_pool=connection_pool(pool, (policy or {}).get("retryBudget"), spoken, mesh),
     )
 
 
 def passthrough_upstream(mesh: MeshDefaults) -> Upstream:
-    """The cluster of the pass-through chains."""
-    pool = {"http": {"idleTimeout": _PASSTHROUGH_IDLE}}
+    """The cluster of the pass-through chains; limits of HTTP connections do not reach it."""
+    tcp, http = (dict(mesh.passthrough.get(kind) or {}) for kind in ("tcp", "http"))
+    tcp.pop("maxConnectionDuration", None)
+    for field in ("maxRequestsPerConnection", "maxConcurrentStreams"):
+        http.pop(field, None)
+    pool = {"tcp": tcp, "http": {**http, "idleTimeout": _PASSTHROUGH_IDLE}}
     return upstream("auto", {"connectionPool": pool}, mesh)

@@ -27,6 +27,7 @@ from meshscope.projection.outbound.listeners import (
     ListenerMemory,
     outbound_listeners,
 )
+from meshscope.projection.outbound.rivals import with_rivals
 from meshscope.projection.routes.tables import RouteMemory, TableSettings, route_tables
 from meshscope.projection.services.registry import UNSPECIFIED, Service
 from meshscope.projection.worlds import merge
@@ -80,7 +81,14 @@ class Shared:
         if found is None:
             policies = [_policies(context, world) for world in worlds]
             found = self._layers[name] = Layer(
-                [Fragment(merge([{p.key: p for p in some} for some in policies]))]
+                [
+                    Fragment(
+                        with_rivals(
+                            merge([{p.key: p for p in some} for some in policies]),
+                            context.mesh.registry.services,
+                        )
+                    )
+                ]
             )
         return found
 
@@ -255,16 +263,26 @@ def _counts_attempts(context: Context) -> bool:
 
 
 def _addresses(service: Service, context: Context) -> tuple[str, ...]:
-    """Addresses of a service that the client can use."""
+    """Addresses of a service that the client can use; those of ServiceEntries count as given."""
     given = service.addresses or (service.allocated if _uses_allocated(context) else ())
     families = _families(context)
+    if given and len(families) > 1 and not _uses_both_families(context):
+        families = frozenset((_version(given[0]),))
     found = tuple(address for address in given if _version(address) in families)
-    return found or (() if service.address == UNSPECIFIED else (service.address,))
+    if found or service.addresses or service.address == UNSPECIFIED:
+        return found
+    return (service.address,)
 
 
 def _address(service: Service, context: Context) -> str:
-    """The address at which listeners of a service bind."""
-    return next(iter(_addresses(service, context)), UNSPECIFIED)
+    """The address at which listeners of a service bind, be it of the client's family or not."""
+    return next(iter(_addresses(service, context)), service.address)
+
+
+def _uses_both_families(context: Context) -> bool:
+    """Whether a client with addresses of both families is told both of a service's addresses."""
+    switch = context.mesh.features.switch
+    return switch("ISTIO_DUAL_STACK", False) or switch("PILOT_ENABLE_AMBIENT", False)
 
 
 def _uses_allocated(context: Context) -> bool:

@@ -19,9 +19,6 @@ _ANY_PATH: Final[Json] = {"type": "PathPrefix", "value": "/"}
 _RETRY_ON: Final = ("connect-failure", "refused-stream", "unavailable", "cancelled")
 _RETRIES: Final = 2
 _NO_BACKEND_STATUS: Final = 500
-# What the API server fills in; manifests that never passed one lack it.
-_REDIRECT_CODE: Final = 302
-_CORS_SECONDS: Final = 5
 _ANY_ORIGIN: Final = r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s?#]+$"
 
 
@@ -202,7 +199,7 @@ def _redirect(redirect: Json) -> Json:
     """A redirect; where no port is given, that of the request is kept unless the scheme changes."""
     path = redirect.get("path") or {}
     found = {
-        "redirectCode": redirect.get("statusCode") or _REDIRECT_CODE,
+        "redirectCode": redirect.get("statusCode"),
         "authority": redirect.get("hostname"),
         "scheme": redirect.get("scheme"),
         "uri": path.get("replaceFullPath"),
@@ -237,7 +234,7 @@ def _rewrite(rewrite: Json) -> Json:
 
 
 def _cors(cors: Json) -> Json:
-    age = cors.get("maxAge", _CORS_SECONDS)
+    age = cors.get("maxAge")
     return {
         "allowOrigins": [_origin(origin) for origin in cors.get("allowOrigins") or () if origin],
         "allowCredentials": True if cors.get("allowCredentials") else None,

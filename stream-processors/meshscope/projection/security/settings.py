@@ -8,12 +8,11 @@ from typing import Any, get_args
 
 from meshscope.projection.destinations.destination_rule import RuleIndex
 from meshscope.projection.destinations.traffic_policy import effective
+from meshscope.projection.features import has
 from meshscope.projection.inbound.ports import PortPlan
 from meshscope.projection.security.request_authentication import FetchMode
 from meshscope.projection.security.workload import PolicyLookup, Switches
 
-_PROVIDER_IN_IDS_SINCE = (1, 30)
-_DEFAULT_POLICY_SINCE = (1, 31)
 _FETCH_MODES: Mapping[str, FetchMode] = {mode: mode for mode in get_args(FetchMode)}
 
 
@@ -40,7 +39,7 @@ def switches(
         use_remote_address=switch("PILOT_SIDECAR_USE_REMOTE_ADDRESS", False),
         proxy_100_continue=switch("ENABLE_100_CONTINUE_HEADERS", True),
         several_providers=switch("PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS", False),
-        provider_in_ids=version >= _PROVIDER_IN_IDS_SINCE,
+        provider_in_ids=has(version, "provider_in_ids"),
         fetch_keys=_FETCH_MODES.get(fetch, "false"),
         sampling_percent=float(sampling or 1.0),
         ingress_tls=switch("ENABLE_TLS_ON_SIDECAR_INGRESS", False),
@@ -48,29 +47,24 @@ def switches(
 
 
 def inbound_policies_of(
-    rules: RuleIndex,
-    namespace: str,
-    seen: Callable[[str], str | None],
-    mesh_config: Mapping[str, Any],
-    version: tuple[int, int],
+    rules: RuleIndex, namespace: str, mesh_config: Mapping[str, Any], version: tuple[int, int]
 ) -> PolicyLookup:
     """Find the traffic policy that a workload applies to its own ports.
 
-    Rules with a workload selector are for clients; they do not count. Neither do those of a service
-    that the workload serves but does not see, because its Sidecar does not import it.
+    Rules with a workload selector are for clients; they do not count.
 
     Args:
         rules: Every DestinationRule.
         namespace: Namespace of the workload.
-        seen: Namespace of the service that the workload sees under a host; None: it sees none.
         mesh_config: MeshConfig.
         version: Of the control plane.
     """
-    defaults = mesh_config.get("defaultTrafficPolicy") if version >= _DEFAULT_POLICY_SINCE else None
+    known = has(version, "default_traffic_policy")
+    defaults = mesh_config.get("defaultTrafficPolicy") if known else None
 
     def find(plan: PortPlan) -> tuple[Mapping[str, Any] | None, ...]:
-        owner = None if plan.owner is None else seen(plan.owner.host)
-        if plan.owner is None or owner is None:
+        owner = plan.owner
+        if owner is None:
             return (effective(None, None, plan.policy_port, defaults).blocks,)
         return tuple(
             effective(
@@ -79,7 +73,7 @@ def inbound_policies_of(
                 plan.policy_port,
                 defaults,
             ).blocks
-            for found in rules.candidates(namespace, owner, plan.owner.host)
+            for found in rules.candidates(namespace, owner.namespace, owner.host)
         )
 
     return find

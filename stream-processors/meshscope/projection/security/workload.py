@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from meshscope.events.resource import Resource
+from meshscope.policy import key
 from meshscope.policy.authorization import Authorization
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
@@ -212,6 +213,9 @@ def outbound_security(
 def _unmodelled(reports: Reporting) -> Iterator[Unverifiable]:
     if reports.unmodelled:
         yield Unverifiable(reports.unmodelled, Kind.TELEMETRY, key_prefix=(reports.direction,))
+        for protocol in (key.PROTOCOL_HTTP, key.PROTOCOL_TCP):
+            place = str(key.telemetry(reports.direction, protocol))
+            yield Unverifiable(reports.unmodelled, Kind.EXTENSION, key_prefix=(place,))
 
 
 _PORT_KINDS = (

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from meshscope.events.resource import Resource
 from meshscope.projection.services.locality import Place
+from meshscope.projection.services.owners import workload_name
 
 Json = Mapping[str, Any]
 Labels = Mapping[str, str]
@@ -171,9 +172,7 @@ class InstanceIndex:
             found[host, service.namespace] += self._of_workload_entries(service)
         for entry in self._kinds.get("ServiceEntry", ()):
             for host in dict.fromkeys(entry.spec.get("hosts") or ()):
-                # Every address is a service of its own, and all of them fill the same clusters.
-                for _ in entry.spec.get("addresses") or ("none",):
-                    found[host, entry.namespace] += self._of_service_entry(entry, host)
+                found[host, entry.namespace] += self._of_service_entry(entry, host)
         return {service: tuple(instances) for service, instances in found.items()}
 
     def _of_slice(self, piece: Resource) -> Iterator[Instance]:
@@ -206,7 +205,7 @@ class InstanceIndex:
             )
         node = pod.spec.get("nodeName", "")
         place = place_of(pod.labels, self._nodes.get(node, {}))
-        name = pod.labels.get(_WORKLOAD_NAME) or _owner(pod)
+        name = pod.labels.get(_WORKLOAD_NAME) or workload_name(pod)
         workload = describe(name, pod.namespace, pod.labels, self.cluster)
         return Instance(
             address,
@@ -232,13 +231,7 @@ class InstanceIndex:
             return
         for entry in self._workload_entries(service.namespace, selector):
             for port in service.spec.get("ports") or ():
-                target = port.get("targetPort") or port.get("port")
-                ports = entry.spec.get("ports") or {}
-                number = (
-                    ports.get(port.get("name")) or target
-                    if isinstance(target, int)
-                    else ports.get(target)
-                )
+                number = _mapped(port, entry.spec.get("ports") or {})
                 if number:
                     yield self._entry_instance(
                         entry.spec,
@@ -257,7 +250,9 @@ class InstanceIndex:
     def _of_service_entry(self, entry: Resource, host: str) -> Iterator[Instance]:
         spec = entry.spec
         selector = spec.get("workloadSelector")
-        for port in spec.get("ports") or ():
+        # Each address is a service of its own, and all of them have the endpoints.
+        services = max(1, len(spec.get("addresses") or ()))
+        for port in (spec.get("ports") or ()) * services:
             name = port.get("name") or ""
             target = port.get("targetPort") or port.get("number") or 0
             endpoints = spec.get("endpoints") or ()
@@ -337,11 +332,12 @@ def _entry_name(entry: Resource) -> str:
     return entry.annotations.get(_GROUP) or entry.labels.get(_WORKLOAD_NAME) or entry.name
 
 
-def _owner(pod: Resource) -> str:
-    """The Deployment that a Pod's name tells, else the Pod."""
-    revision = pod.labels.get("pod-template-hash", "")
-    before, found, _ = pod.name.rpartition(f"-{revision}-")
-    return before if revision and found else pod.name
+def _mapped(port: Json, ports: Mapping[str, int]) -> int:
+    """The port of a WorkloadEntry behind a port of a Kubernetes service; 0: it has none."""
+    target = port.get("targetPort")
+    if isinstance(target, str):
+        return ports.get(target) or 0
+    return ports.get(port.get("name") or "") or target or port.get("port") or 0
 
 
 def _health(conditions: Json) -> Health:
