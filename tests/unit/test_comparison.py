@@ -368,9 +368,9 @@ def deny(*rules: Rule) -> Authorization:
 @pytest.mark.parametrize(
     ("expected", "observed", "effect", "word"),
     [
-        (allow(rule("/a")), Authorization(), "exposes", "ALLOW: no such filter"),
+        (allow(rule("/a")), Authorization(), "exposes", "ALLOW: no policy"),
         (Authorization(), allow(rule("/a")), "blocks", ""),
-        (Authorization(), allow(), "blocks", "ALLOW: no rules"),
+        (Authorization(), allow(), "blocks", "nothing is allowed"),
         (allow(rule("/a"), rule("/b", index=1)), allow(rule("/a")), "blocks", "not there"),
         (allow(rule("/a")), allow(rule("/a"), rule("/b", index=1)), "exposes", "rules[1]"),
         (deny(rule("/a"), rule("/b", index=1)), deny(rule("/a")), "exposes", "not there"),

@@ -66,6 +66,7 @@ FIELD_NAMES: Final[Mapping[type, Mapping[str, str]]] = {
     Rule: {"sources": "from", "operations": "to"},
     Destination: {
         "discovery": "resolution",
+        "protocol": "protocol toward the service",
         "load_balancing": "trafficPolicy.loadBalancer",
         "connection_pool": "trafficPolicy.connectionPool",
         "outlier_detection": "trafficPolicy.outlierDetection",
@@ -175,10 +176,14 @@ FIELD_NAMES: Final[Mapping[type, Mapping[str, str]]] = {
         "allow_credentials": "allowCredentials",
         "forward_unmatched_preflights": "unmatchedPreflights",
     },
-    Inbound: {"routes": "requests", "upstream": "application"},
+    Inbound: {"detects": "protocol detection", "routes": "requests", "upstream": "application"},
     InboundRoutes: {"rules": "", "domains": "hosts"},
-    Upstream: {"connection_pool": "connectionPool"},
-    OutboundListener: {"chains": "connections", "default": "other connections"},
+    Upstream: {"kind": "reached by", "connection_pool": "connectionPool"},
+    OutboundListener: {
+        "chains": "connections",
+        "default": "other connections",
+        "detects": "protocol detection",
+    },
     OutboundChain: {
         "route_table": "routes",
         "to": "route",

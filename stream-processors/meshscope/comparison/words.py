@@ -73,9 +73,11 @@ def _cut(text: str) -> str:
 
 def _render(value: Any, field: str = "") -> str:
     if value is None:
-        return "no such filter" if field in _RULE_SETS else NOTHING
+        return "no policy" if field in _RULE_SETS else NOTHING
     if value == ():
-        return "no rules" if field in _RULE_SETS else NOTHING
+        if field in ("allow", "dry_run_allow"):
+            return "a policy without rules: nothing is allowed"
+        return "a policy without rules" if field in _RULE_SETS else NOTHING
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -111,6 +113,11 @@ def _cluster(name: str) -> str:
 
 
 _VALUES: Final = {
+    ("kind", "original_dst"): "the address that was dialled",
+    ("kind", "static"): "fixed addresses",
+    ("protocol", "downstream"): "as the client speaks",
+    ("protocol", "http1"): "HTTP/1.1 or TCP",
+    ("protocol", "http2"): "HTTP/2",
     ("discovery", "dynamic_forward_proxy"): "DYNAMIC_DNS",
     ("discovery", "eds"): "endpoints from istiod",
     ("discovery", "logical_dns"): "DNS_ROUND_ROBIN",
@@ -314,7 +321,8 @@ def _locality(locality: LocalityEndpoints) -> str:
 def chain_target(chain: OutboundChain) -> str:
     """Where an outbound chain sends the connections that it takes."""
     if chain.route_table:
-        return f"the routes of {chain.route_table}"
+        table = chain.route_table
+        return f"the routes of port {table}" if table.isdecimal() else f"the routes of {table}"
     return _split(chain.to) if chain.to else "no destination"
 
 
