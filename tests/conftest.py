@@ -24,3 +24,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0,
         help="number of changed dumps of all recorded meshes to verify (test_mutations.py)",
     )
+    parser.addoption("--mutants-seed", type=int, default=20_261, help="chooses them")

@@ -248,6 +248,7 @@ class ClusterReader:
             kind = "static"
             cluster.remark("type", self.discovery)
         cluster.constant("common_lb_config", {})
+        cluster.constant("dns_lookup_family", "AUTO")
         return Upstream(
             kind=kind,
             addresses=tuple(

@@ -85,6 +85,7 @@ def _inline_routes(manager: Message, chain: Chain) -> None:
         for host in hosts:
             host.unread()
         return
+    hosts[0].constant("require_tls", "NONE")
     rules = Rules()
     chain.filters.rules = rules.read(hosts[0])
     chain.filters.domains = hosts[0].strings("domains")
