@@ -375,6 +375,7 @@ def test_tokens(requires: dict[str, Any], expected: str) -> None:
     [
         requirement(named("origins-0"), MISSING),
         requirement(named("origins-0"), named("origins-7")),
+        requirement(named("origins-0"), named("origins-1"), {}),
         {"requires_all": {"requirements": []}},
     ],
 )

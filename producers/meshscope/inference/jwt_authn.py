@@ -58,6 +58,8 @@ def _requirement(message: Message) -> tuple[tuple[str, ...], Requirement]:
     if name:
         return (name,), "required"
     options = message.need("requires_any").messages("requirements")
+    if not all(option.raw for option in options):
+        raise Unexpected(f"{message.path()} has an option that demands nothing")
     names = _names(options)
     others = [option for option in options if option.rest]
     if not others:

@@ -17,17 +17,25 @@ LATEST: Final[Version] = (1, 31)
 """Versions that were compared with what real control planes send."""
 
 SINCE: Final[Mapping[str, Version]] = {
+    "best_namespace": (1, 30),
     "default_traffic_policy": (1, 31),
+    "inherited_distribution": (1, 30),
     "named_workloads": (1, 31),
     "provider_in_ids": (1, 30),
+    "retry_budgets": (1, 30),
     "sidecar_exclusions": (1, 31),
     "unready_sent": (1, 31),
 }
 """Differences between versions, and the version in which each began.
 
+`best_namespace`: of services of one host in other namespaces that of Kubernetes or the oldest
+counts, before that the first by namespace;
 `default_traffic_policy`: the mesh configuration has a traffic policy for all destinations;
+`inherited_distribution`: services inherit `networking.istio.io/traffic-distribution` of their
+namespace;
 `named_workloads`: endpoints of ServiceEntries bear the name of their workload;
 `provider_in_ids`: ids of CUSTOM rules name their provider;
+`retry_budgets`: they have the documented default, and subsets keep them;
 `sidecar_exclusions`: hosts of Sidecar egress listeners may begin with `~` to be left out;
 `unready_sent`: endpoints that are not ready are sent, marked as such, where they are wanted.
 """

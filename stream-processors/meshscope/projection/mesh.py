@@ -56,6 +56,7 @@ class Mesh:
             trust_domain=self.config.trust_domain,
             domain=self.domain,
             default_exports=self.config.service_exports,
+            inherits=self.features.has("inherited_distribution"),
         )
 
     @cached_property
@@ -144,7 +145,10 @@ class Mesh:
     @cached_property
     def _scope_builder(self) -> ScopeBuilder:
         return ScopeBuilder(
-            self.registry, self.virtual_services, self.features.has("sidecar_exclusions")
+            self.registry,
+            self.virtual_services,
+            exclusions=self.features.has("sidecar_exclusions"),
+            picks_best=self.features.has("best_namespace"),
         )
 
     @cached_property

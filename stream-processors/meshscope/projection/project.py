@@ -18,6 +18,7 @@ from meshscope.projection.patches.patched import PatchedLayers
 from meshscope.projection.result import Projection
 from meshscope.projection.sidecar_scope import applicable_sidecar
 from meshscope.projection.unmodelled import unmodelled
+from meshscope.projection.unmodelled_settings import unmodelled_settings
 from meshscope.projection.workload import workload
 from meshscope.projection.worlds import distinct
 
@@ -26,6 +27,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "destinations and endpoints": destinations,
     "inbound connections, HTTP settings and telemetry": connections,
     "what is not modelled": unmodelled,
+    "settings that are not modelled": unmodelled_settings,
 }
 """What a projection is made of; no two parts say something of the same policy."""
 

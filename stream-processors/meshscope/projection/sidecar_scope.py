@@ -135,12 +135,15 @@ class ScopeBuilder:
         registry: All services.
         virtual_services: All VirtualServices, by who may see them.
         exclusions: `~` leaves hosts out of an egress listener.
+        picks_best: Of services of one host elsewhere, that of Kubernetes or the oldest counts; else
+            the first by namespace.
         narrowed: Services with one of their ports, as they were needed so far.
     """
 
     registry: Registry
     virtual_services: Visible[VirtualService]
     exclusions: bool = True
+    picks_best: bool = True
     narrowed: dict[tuple[Service, int], Service] = field(default_factory=dict)
 
     def scope(self, namespace: str, sidecar: Resource | None) -> SidecarScope:
@@ -296,6 +299,8 @@ class ScopeBuilder:
         if namespace in known:
             return known[namespace]
         seen = [s for s in known.values() if self.registry.is_visible(s, namespace)]
+        if not self.picks_best:
+            return min(seen, key=lambda s: s.namespace, default=None)
         ranks = self.registry.ranks
         return min(seen, key=lambda s: (not s.from_kubernetes, ranks[s]), default=None)
 

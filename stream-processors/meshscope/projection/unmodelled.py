@@ -1,6 +1,7 @@
 """What is not modelled, so that nothing can be said of it.
 
 Source: https://gateway-api.sigs.k8s.io/reference/spec/#tlsroute,
+https://gateway-api.sigs.k8s.io/api-types/backendtlspolicy/,
 https://istio.io/latest/docs/reference/commands/pilot-discovery/#envvars and
 https://istio.io/latest/docs/reference/config/networking/sidecar/#OutboundTrafficPolicy-Mode.
 """
@@ -13,6 +14,7 @@ from typing import Final
 from meshscope.policy import key
 from meshscope.policy.kinds import Kind
 from meshscope.projection.context import Context, Contribution
+from meshscope.projection.hosts import covers, qualified
 from meshscope.projection.mesh import Mesh
 from meshscope.projection.result import Unverifiable
 from meshscope.projection.sidecar_scope import SidecarScope
@@ -24,32 +26,10 @@ _FILTERS: Final[Mapping[str, tuple[str, bool]]] = {
 }
 """Protocols with filters of their own, the switch of each and its default."""
 
-_EVERYWHERE: Final = (
-    Kind.DESTINATION, Kind.ENDPOINTS, Kind.HTTP_CONNECTION, Kind.FILTER_ORDER, Kind.INBOUND,
-    Kind.OUTBOUND_LISTENER, Kind.PEER_AUTHENTICATION, Kind.EXTENSION,
-)  # fmt: skip
-
-SWITCHES: Final[Mapping[str, tuple[str, tuple[Kind, ...]]]] = {
-    "ENABLE_LOCALITY_WEIGHTED_LB_CONFIG": ("locality weights everywhere", (Kind.DESTINATION,)),
-    "ISTIO_DUAL_STACK": ("dual stack", _EVERYWHERE),
-    "PILOT_ENABLE_AMBIENT": ("ambient mode beside sidecars", _EVERYWHERE),
-    "PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES": (
-        "load balancing of headless services",
-        (Kind.DESTINATION, Kind.ENDPOINTS, Kind.OUTBOUND_LISTENER, Kind.EXTENSION),
-    ),
-    "PILOT_ENABLE_PERSISTENT_SESSION_FILTER": (
-        "persistent sessions",
-        (Kind.FILTER_ORDER, Kind.HTTP_ROUTE, Kind.EXTENSION),
-    ),
-}
-"""Switches of istiod, off by default, that change what is not modelled: what, and the kinds.
-
-Every switch that istiod of `features.LATEST` reads was turned the other way on a recorded mesh. One
-that is not here changed nothing there, or is modelled.
-"""
-
 _MODES: Final = (None, "ALLOW_ANY", "REGISTRY_ONLY")
 _ALPHA: Final = "PILOT_ENABLE_ALPHA_GATEWAY_API"
+_CONNECT_STRATEGY: Final = "istio.io/connect-strategy"
+_PERSISTENT_SESSION: Final = "istio.io/persistent-session"
 
 
 def unmodelled(context: Context) -> Contribution:
@@ -59,22 +39,18 @@ def unmodelled(context: Context) -> Contribution:
     if found is None:
         said = (
             *_routes(context),
+            *_backends(context),
+            *_sessions(context),
+            *_strategies(context),
+            *_budgets(context),
             *_filters(context),
             *_modes(context),
-            *_switched(context),
         )
         found = memory.by_scope[context.scope] = Contribution(
             unverifiable=tuple(dict.fromkeys(said))
         )
     own = tuple(_both_families(context))
     return replace(found, unverifiable=(*found.unverifiable, *own)) if own else found
-
-
-def _switched(context: Context) -> Iterator[Unverifiable]:
-    for name, (what, kinds) in SWITCHES.items():
-        if context.mesh.features.switch(name, False):
-            for kind in kinds:
-                yield Unverifiable(f"istiod's {name}: {what} is not modelled", kind)
 
 
 def _both_families(context: Context) -> Iterator[Unverifiable]:
@@ -102,6 +78,68 @@ def _routes(context: Context) -> Iterator[Unverifiable]:
         if any(parent.get("kind") in ("Service", "ServiceEntry") for parent in parents):
             reason = f"{route.ref} is attached to a service; such routes are not modelled"
             yield Unverifiable(reason, Kind.OUTBOUND_LISTENER, source=route.ref)
+
+
+def _backends(context: Context) -> Iterator[Unverifiable]:
+    """Policies of the Gateway API for the way to a service, which Istio takes for rules of its."""
+    kinds = ["BackendTLSPolicy"]
+    if context.mesh.features.switch(_ALPHA, False):
+        kinds.append("XBackendTrafficPolicy")
+    for policy in context.mesh.declared.of(*kinds):
+        targets = {
+            (ref.get("kind") or "Service", policy.namespace, ref.get("name"))
+            for ref in policy.spec.get("targetRefs") or ()
+        }
+        for service in context.mesh.registry.services:
+            ref = service.ref
+            if (ref.kind, ref.namespace, ref.name) in targets:
+                reason = f"{policy.ref} is attached to {service.host}, and is not modelled"
+                for kind in (Kind.DESTINATION, Kind.ENDPOINTS):
+                    yield Unverifiable(reason, kind, key_prefix=(service.host,), source=policy.ref)
+
+
+def _sessions(context: Context) -> Iterator[Unverifiable]:
+    """Services whose clients are sent endpoints that drain, so that sessions persist."""
+    for service in context.mesh.registry.services:
+        if service.labels.get(_PERSISTENT_SESSION):
+            reason = f"{service.host} has persistent sessions, which are not modelled"
+            yield Unverifiable(
+                reason, Kind.ENDPOINTS, key_prefix=(service.host,), source=service.ref
+            )
+
+
+def _strategies(context: Context) -> Iterator[Unverifiable]:
+    """Services whose endpoints the proxy tries to reach at once."""
+    for entry in context.mesh.declared.of("ServiceEntry"):
+        if _CONNECT_STRATEGY not in (*entry.annotations, *entry.labels):
+            continue
+        reason = f"{entry.ref} has a connect strategy, which is not modelled"
+        for service in context.mesh.registry.services:
+            if service.ref != entry.ref:
+                continue
+            yield Unverifiable(
+                reason, Kind.DESTINATION, key_prefix=(service.host,), source=entry.ref
+            )
+            for port in service.ports:
+                place = str(key.destination(service.host, port.number))
+                yield Unverifiable(reason, Kind.EXTENSION, key_prefix=(place,), source=entry.ref)
+
+
+def _budgets(context: Context) -> Iterator[Unverifiable]:
+    """Destinations with retry budgets, which Istio before 1.30 lost now and then."""
+    if context.mesh.features.has("retry_budgets"):
+        return
+    for rule in context.mesh.declared.of("DestinationRule"):
+        policies = [rule.spec, *(rule.spec.get("subsets") or ())]
+        if not any((p.get("trafficPolicy") or {}).get("retryBudget") for p in policies):
+            continue
+        pattern = qualified(rule.spec.get("host") or "", rule.namespace, context.mesh.domain)
+        reason = f"the retry budget of {rule.ref} is not modelled for this version of Istio"
+        for service in context.scope.services:
+            if covers(pattern, service.host):
+                yield Unverifiable(
+                    reason, Kind.DESTINATION, key_prefix=(service.host,), source=rule.ref
+                )
 
 
 def _filters(context: Context) -> Iterator[Unverifiable]:

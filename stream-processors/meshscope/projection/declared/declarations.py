@@ -19,7 +19,8 @@ RELEVANT: Final[Mapping[str, str]] = {
     "": "Namespace Node Pod Service",
     "discovery.k8s.io": "EndpointSlice",
     "extensions.istio.io": "TrafficExtension WasmPlugin",
-    "gateway.networking.k8s.io": "GRPCRoute HTTPRoute TCPRoute TLSRoute",
+    "gateway.networking.k8s.io": "BackendTLSPolicy GRPCRoute HTTPRoute TCPRoute TLSRoute",
+    "gateway.networking.x-k8s.io": "XBackendTrafficPolicy",
     "networking.istio.io": (
         "DestinationRule EnvoyFilter ServiceEntry Sidecar VirtualService WorkloadEntry"
     ),

@@ -8,7 +8,7 @@ https://kubernetes.io/docs/concepts/services-networking/service-traffic-policy/.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from meshscope.policy.endpoints import Endpoint, Endpoints, LocalityEndpoints
 from meshscope.projection.destinations.destination import Backend, Client, policy_in_force
@@ -41,6 +41,10 @@ class Viewpoint:
     describes_workloads: bool = True
 
 
+_DRAINING: Final = "istio.io/draining"
+"""Label of workloads that get no new connections."""
+
+
 def subset_labels(rule: MergedRule | None, subset: str) -> Mapping[str, str]:
     """Labels that endpoints of a subset must bear; none for the whole service."""
     found = rule.subsets.get(subset) if rule is not None and subset else None
@@ -67,6 +71,7 @@ def selected(
         instance
         for instance in instances
         if instance.health in wanted
+        and not instance.labels.get(_DRAINING)
         and labels.items() <= instance.labels.items()
         and (node is None or instance.node == node)
     )

@@ -28,7 +28,7 @@ _NO_TLS = "disabled"
 _SERVICE_NAME = "kubernetes.io/service-name"
 _WORKLOAD_NAME = "service.istio.io/workload-name"
 _GROUP = "istio.io/autoRegistrationGroup"
-_LOCALITY = "istio-locality"
+_LOCALITY = ("topology.istio.io/locality", "istio-locality")
 _CANONICAL_NAME = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
 _CANONICAL_REVISION = (
     "service.istio.io/canonical-revision",
@@ -79,7 +79,7 @@ class Instance:
 
 def place_of(labels: Labels, node: Labels) -> Place:
     """Where a workload is: as its own label says, else as its node's labels say."""
-    own = labels.get(_LOCALITY, "")
+    own = next((labels[name] for name in _LOCALITY if name in labels), "")
     if own:
         return Place.parse(own if "/" in own else own.replace(".", "/"))
     return Place(*(_first(node, names) or "" for names in (_REGION, _ZONE, _SUB_ZONE)))

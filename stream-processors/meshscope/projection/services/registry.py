@@ -191,6 +191,7 @@ def registry(
     trust_domain: str,
     domain: str,
     default_exports: frozenset[str],
+    inherits: bool = True,
 ) -> Registry:
     """The services that Services and ServiceEntries declare.
 
@@ -199,9 +200,10 @@ def registry(
         trust_domain: Of the mesh.
         domain: DNS domain of the cluster.
         default_exports: Who sees services that do not say so.
+        inherits: Services inherit how near their endpoints should be from their namespace.
     """
     declared = tuple(resources)
-    namespaces = {r.name: r.annotations for r in declared if r.kind == "Namespace"}
+    namespaces = {r.name: r.annotations for r in declared if r.kind == "Namespace" and inherits}
     services: list[tuple[str, Service]] = []
     for resource in declared:
         inherited = namespaces.get(resource.namespace, {})
