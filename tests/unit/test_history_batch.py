@@ -18,11 +18,11 @@ from meshscope.history.batch import (
     Chunk,
     Kept,
     insert_token,
-    is_known,
+    is_full,
     is_ready,
-    is_written,
 )
 from meshscope.history.errors import RowsRejected, StoreAway, StoreMisconfigured, meaning
+from meshscope.history.positions import first_offset, is_written, may_have_been_hidden
 from meshscope.history.rows import Place
 
 ROOM = Path(errors.__file__).parent
@@ -58,6 +58,7 @@ class TestBatch:
         by_bytes.skip(place(RESOURCES), 100, 0.0)
         assert is_ready(by_rows, BatchLimits(rows=1, bytes=1000, seconds=9), 0.0)
         assert is_ready(by_bytes, BatchLimits(rows=9, bytes=100, seconds=9), 0.0)
+        assert not is_full(by_bytes, BatchLimits(rows=9, bytes=101, seconds=0))
 
     def test_each_table_has_a_chunk_in_the_order_of_offsets(self) -> None:
         batch = Batch()
@@ -83,12 +84,6 @@ class TestRepeatedRows:
         assert not is_written(highest, place(RESOURCES, 7), "other table")
         assert not is_written(highest, place(RESOURCES, 7, epoch="new log"), "resources")
 
-    def test_a_partition_of_which_no_table_holds_a_row_is_not_known(self) -> None:
-        highest = {("resources", "log", RESOURCES.name, 2): 7}
-        assert is_known(highest, "log", RESOURCES.name, 2)
-        assert not is_known(highest, "log", RESOURCES.name, 1)
-        assert not is_known(highest, "new log", RESOURCES.name, 2)
-
     @given(st.sets(st.integers(0, 30), min_size=1), st.sets(st.integers(0, 30), min_size=1))
     def test_tokens_are_equal_for_the_same_rows_only(self, one: set[int], two: set[int]) -> None:
         tokens = [
@@ -103,6 +98,23 @@ class TestRepeatedRows:
         assert token != insert_token("t", [place(RESOURCES, epoch="new log")])
 
 
+class TestPositions:
+    def test_a_commit_counts_if_a_table_holds_a_row_of_the_partition(self) -> None:
+        highest = {("resources", "log", RESOURCES.name, 2): 7}
+        assert first_offset(highest, "log", (RESOURCES.name, 2), 5) == 5
+        assert first_offset(highest, "log", (RESOURCES.name, 2), -1001) == 0
+        assert first_offset(highest, "log", (RESOURCES.name, 1), 5) == 0
+        assert first_offset(highest, "new log", (RESOURCES.name, 2), 5) == 0
+
+    def test_a_fresh_gap_may_close(self) -> None:
+        assert may_have_been_hidden(3, 5, 0.1)
+        assert may_have_been_hidden(3, 5, -0.1)
+        assert not may_have_been_hidden(3, 3, 0.1)
+        assert not may_have_been_hidden(3, 2, 0.1)
+        assert not may_have_been_hidden(3, 5, 60.0)
+        assert not may_have_been_hidden(3, 5, -60.0)
+
+
 class TestBackoff:
     def test_pauses_double_up_to_the_longest(self) -> None:
         backoff = Backoff(first=1.0, longest=5.0)
@@ -115,7 +127,9 @@ class TestBackoff:
         backoff = Backoff(first=1.0, longest=5.0)
         backoff.failed(10.0)
         backoff.failed(10.0)
+        assert backoff.failing
         backoff.succeeded()
+        assert not backoff.failing
         assert backoff.is_over(0.0)
         assert backoff.failed(10.0) == 1.0
 
@@ -162,7 +176,8 @@ def test_every_class_of_error_of_the_client_has_a_meaning() -> None:
 def test_every_fault_point_is_in_the_sink() -> None:
     reached = [
         node.args[0].value
-        for node in ast.walk(ast.parse((ROOM / "sink.py").read_text()))
+        for file in ("sink.py", "writer.py")
+        for node in ast.walk(ast.parse((ROOM / file).read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == "reach"

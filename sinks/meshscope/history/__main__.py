@@ -25,6 +25,7 @@ from meshscope.history.migrate import MigrationError, migrate
 from meshscope.history.settings import HistorySettings, SettingsError, from_environment
 from meshscope.history.sink import Sink, consumer_config
 from meshscope.history.store import Store, connect
+from meshscope.history.writer import Writer
 from meshscope.transport.log_epoch import LogEpochReader
 
 log = logging.getLogger("meshscope.history")
@@ -43,15 +44,13 @@ def main() -> int:
     )
     # It logs a traceback for every row that it cannot serialise; the dead letter says it in a line.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-    stop: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stop.append(received))
     try:
         settings = from_environment(os.environ)
-        store = _store(settings, lambda: bool(stop))
+        stopped = _stopped_by_signal(settings.stop_seconds)
+        store = _store(settings, stopped)
         if store is None or sys.argv[1:] == ["migrate"]:
             return 0
-        _sink(settings, store, lambda: bool(stop))
+        _sink(settings, store, stopped)
     except (SettingsError, MigrationError, StoreMisconfigured) as error:
         print(f"meshscope history: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION
@@ -62,6 +61,24 @@ def main() -> int:
         log.error("%s", error)
         return EXIT_AGAIN
     return 0
+
+
+def _stopped_by_signal(seconds: int) -> Callable[[], bool]:
+    """Whether a signal told to stop; from then on the process lives for so many seconds at most.
+
+    A kill loses nothing, so a stop that hangs, in ClickHouse or in the Kafka client, ends as one:
+    by SIGALRM, which needs nothing of this process.
+    """
+    received: list[int] = []
+
+    def receive(number: int, _: object) -> None:
+        if not received:
+            signal.alarm(seconds)
+        received.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, receive)
+    return lambda: bool(received)
 
 
 def _store(settings: HistorySettings, stopped: Callable[[], bool]) -> Store | None:
@@ -94,10 +111,10 @@ def _sink(settings: HistorySettings, store: Store, stopped: Callable[[], bool]) 
         settings.dead_letter_limit,
         now_ms=lambda: time.time_ns() // 1_000_000,
     )
+    writer = Writer(store, dead_letters)
     sink = Sink(
         consumer=consumer,
-        dead_letters=dead_letters,
-        store=store,
+        writer=writer,
         log_epoch=reader.current,
         limits=BatchLimits(rows=settings.batch_rows, seconds=settings.batch_seconds),
     )
@@ -105,7 +122,7 @@ def _sink(settings: HistorySettings, store: Store, stopped: Callable[[], bool]) 
         sink.run(stopped)
     finally:
         consumer.close()
-        log.info("wrote %s rows, %s dead letters", sink.written, dead_letters.sent)
+        log.info("wrote %s rows, %s dead letters", writer.written, dead_letters.sent)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,11 @@ class Backoff:
         """Begin with the first pause the next time."""
         self._pause = self._until = 0.0
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._pause > 0
+
     def is_over(self, now: float) -> bool:
         """Whether it may be tried now."""
         return now >= self._until

@@ -1,26 +1,12 @@
-"""What waits to be written, and how a repeated record is recognised: pure bookkeeping.
+"""Rows that are to be written together: pure bookkeeping."""
 
-Delivery, in plain words: a record is read, becomes a row, the row is written, then its offset is
-committed. After a crash Kafka gives the records since the last commit again. Each table is asked,
-at every assignment, for the highest offset that it holds per log epoch, topic and partition, and
-rows at or below it are left out.
-
-That is exact, because rows of one partition reach a table in the order of their offsets, and an
-insert is one part, which is there or not: a table that holds an offset holds all of its rows up to
-it. An insert whose answer got lost is repeated with the same token, by which ClickHouse recognises
-it. Where two writers overlap for a moment after a rebalance, the same row has the same event_id,
-and `FINAL` shows it once.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from meshscope.events.dead_letter import Headers
+from meshscope.history.positions import Partition
 from meshscope.history.rows import Place, Row
 from meshscope.policy.canonical import digest_bytes
-
-Partition = tuple[str, int]
-"""Topic and partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,32 +78,16 @@ class BatchLimits:
     seconds: float = 1.0
 
 
+def is_full(batch: Batch, limits: BatchLimits) -> bool:
+    """Whether it holds as much as it may."""
+    return batch.count >= limits.rows or batch.bytes >= limits.bytes
+
+
 def is_ready(batch: Batch, limits: BatchLimits, now: float) -> bool:
     """Whether it is time to write."""
     return batch.began is not None and (
-        batch.count >= limits.rows
-        or batch.bytes >= limits.bytes
-        or now - batch.began >= limits.seconds
+        is_full(batch, limits) or now - batch.began >= limits.seconds
     )
-
-
-Highest = Mapping[tuple[str, str, str, int], int]
-"""Per table, log epoch, topic and partition the highest offset that is written."""
-
-
-def is_written(highest: Highest, place: Place, table: str) -> bool:
-    """Whether the table holds the row of this place already."""
-    known = highest.get((table, place.log_epoch, place.topic, place.partition))
-    return known is not None and place.offset <= known
-
-
-def is_known(highest: Highest, log_epoch: str, topic: str, partition: int) -> bool:
-    """Whether any table holds a row of this partition.
-
-    If none does, a committed offset says nothing: it belongs to an earlier log of the same name,
-    or the history was emptied since. Reading begins with the oldest record then.
-    """
-    return any(key[1:] == (log_epoch, topic, partition) for key in highest)
 
 
 def insert_token(table: str, places: Iterable[Place]) -> str:

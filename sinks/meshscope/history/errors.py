@@ -2,7 +2,9 @@
 
 ```
 HistoryError
-├── StoreAway            wait and try again; stay in the group, commit nothing
+├── Away                 wait and try again; stay in the group, commit nothing
+│   ├── StoreAway
+│   └── BrokerAway
 ├── RowsRejected         bisect, put the row that is wrong on the dead-letter topic, go on
 ├── StoreMisconfigured   stop with exit code 2: it would never work
 ├── TooManyDeadLetters   stop with exit code 3, commit nothing: it is not one record that is wrong
@@ -10,7 +12,7 @@ HistoryError
 ```
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 from clickhouse_connect.driver.exceptions import DataError, OperationalError, ProgrammingError
 
@@ -19,8 +21,26 @@ class HistoryError(Exception):
     """Base of all errors of the history."""
 
 
-class StoreAway(HistoryError):
+class Away(HistoryError):
+    """Something does not answer, or cannot do now what it will do later.
+
+    Attributes:
+        who: What it is, for a message.
+    """
+
+    who: ClassVar[str]
+
+
+class StoreAway(Away):
     """ClickHouse does not answer, or cannot take rows now."""
+
+    who = "ClickHouse"
+
+
+class BrokerAway(Away):
+    """The broker does not answer, or does not take offsets or dead letters now."""
+
+    who = "the broker"
 
 
 class RowsRejected(HistoryError):

@@ -1,7 +1,8 @@
 """Named places at which a test may kill the sink.
 
 `MESHSCOPE_FAULT=<point>` ends the process with SIGKILL the first time that it comes there. The
-points are the seams of the delivery promise in `batch.py`; in production the variable is not set.
+points are the seams of the delivery promise in `positions.py`; in production the variable is not
+set.
 """
 
 import os

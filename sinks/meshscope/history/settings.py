@@ -22,6 +22,7 @@ class HistorySettings:
         clickhouse_seconds: So long an answer is waited for before ClickHouse counts as away.
         database: Database of the history.
         batch_rows, batch_seconds: When a batch is written, whichever comes first.
+        stop_seconds: Told to stop, the sink ends within so long, whatever hangs.
         dead_letter_limit: So many unreadable records in a row of one partition are let pass; one
             more stops the sink, since then it is not one record that is wrong.
     """
@@ -39,6 +40,7 @@ class HistorySettings:
     database: str = "meshscope"
     batch_rows: int = 10_000
     batch_seconds: float = 1.0
+    stop_seconds: int = 20
     dead_letter_limit: int = 1_000
 
     def __post_init__(self) -> None:
@@ -48,6 +50,7 @@ class HistorySettings:
             "clickhouse_seconds",
             "batch_rows",
             "batch_seconds",
+            "stop_seconds",
             "dead_letter_limit",
         ):
             if (value := getattr(self, name)) <= 0:
@@ -76,6 +79,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "database": ("MESHSCOPE_CLICKHOUSE_DATABASE", str),
     "batch_rows": ("MESHSCOPE_HISTORY_BATCH_ROWS", int),
     "batch_seconds": ("MESHSCOPE_HISTORY_BATCH_SECONDS", float),
+    "stop_seconds": ("MESHSCOPE_HISTORY_STOP_SECONDS", int),
     "dead_letter_limit": ("MESHSCOPE_HISTORY_DEAD_LETTER_LIMIT", int),
 }
 """Per field the environment variable and how it is read."""

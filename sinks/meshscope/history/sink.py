@@ -1,52 +1,40 @@
-"""From Kafka to ClickHouse: read, turn into rows, write, commit; see `batch.py` for the promise.
+"""From Kafka to ClickHouse: read, turn into rows, write, commit. `positions.py` has the promise.
 
 The sink is always in one of three states, and in each of them it goes on polling, so that it stays
 in its group:
 
 * *placing*: it has partitions, but does not know yet on which log they stand or what the tables
   hold of it. They are paused.
-* *reading*: records become rows of a batch.
-* *holding*: a batch is to be written and ClickHouse is away. The partitions are paused.
+* *reading*: records become rows of a batch, and batches are written one insert at a time.
+* *holding*: ClickHouse or the broker is away, or the batch is full while another one is written.
+  The partitions are paused, so that memory stays bounded.
 """
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_INVALID,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from meshscope.events.codec import PoisonValue
 from meshscope.events.dead_letter import Headers
 from meshscope.events.topics import TOPICS, Topic
 from meshscope.history.backoff import Backoff
-from meshscope.history.batch import (
-    Batch,
-    BatchLimits,
-    Chunk,
-    Highest,
-    Kept,
-    Partition,
-    is_known,
-    is_ready,
-    is_written,
-)
-from meshscope.history.dead_letters import DeadLetters
-from meshscope.history.errors import RowsRejected, StoreAway
+from meshscope.history.batch import Batch, BatchLimits, Kept, is_full, is_ready
+from meshscope.history.errors import Away, BrokerAway
 from meshscope.history.fault_points import reach
+from meshscope.history.positions import (
+    Highest,
+    Partition,
+    first_offset,
+    is_written,
+    may_have_been_hidden,
+)
 from meshscope.history.rows import Place, row_of
 from meshscope.history.settings import HistorySettings
-from meshscope.history.store import Store
+from meshscope.history.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +43,7 @@ KEPT: Final = {topic.name: topic for topic in TOPICS if topic.kept}
 
 MOST_PER_READ: Final = 20
 """Records of the largest size make a read of some twenty megabytes, which memory has to hold."""
-DEAD_LETTER_SECONDS: Final = 5.0
+BROKER_SECONDS: Final = 5.0
 WATCH_SECONDS: Final = 5.0
 
 
@@ -65,33 +53,31 @@ class Sink:
 
     Attributes:
         log_epoch: Says the id of the log a topic stands on; None: the broker does not tell now.
-        monotonic: Clock, in seconds.
-        written: Rows written by this process.
+        monotonic: Clock for pauses, in seconds.
+        wall: Clock to compare with the broker's, in seconds since 1970.
     """
 
     consumer: Consumer
-    dead_letters: DeadLetters
-    store: Store
+    writer: Writer
     log_epoch: Callable[[str], str | None]
     limits: BatchLimits
     monotonic: Callable[[], float] = time.monotonic
-    written: int = 0
+    wall: Callable[[], float] = time.time
     _partitions: list[TopicPartition] = field(default_factory=list)
     _epochs: dict[str, str] = field(default_factory=dict)
     _highest: Highest = field(default_factory=dict)
+    _next: dict[Partition, int] = field(default_factory=dict)
+    _gaps: dict[Partition, int] = field(default_factory=dict)
     _batch: Batch = field(default_factory=Batch)
-    _waiting: deque[Chunk] = field(default_factory=deque)
-    _offsets: dict[Partition, int] = field(default_factory=dict)
-    _paused: bool = False
+    _holding: bool = False
     _watch_at: float = 0.0
-    _store_backoff: Backoff = field(default_factory=Backoff)
-    _broker_backoff: Backoff = field(default_factory=Backoff)
+    _away: Backoff = field(default_factory=Backoff)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Work until told to stop; what was read by then is written and committed.
 
         Raises:
-            HistoryError: See `errors.py`; `StoreAway` and `RowsRejected` are dealt with here.
+            HistoryError: See `errors.py`; what one can wait for is dealt with here.
             KafkaException: The consumer cannot go on.
         """
         self.consumer.subscribe(
@@ -106,65 +92,96 @@ class Sink:
             self._forget()
 
     def step(self, wait_seconds: float) -> None:
-        """Read what is there, at most for `wait_seconds`, and write if it is time."""
-        for message in self.consumer.consume(MOST_PER_READ, timeout=wait_seconds):
-            if (error := message.error()) is not None:
-                _check(error)
-            elif message.topic() in self._epochs:
-                self._take(message)
+        """Read what is there, at most for `wait_seconds`, and do one piece of work."""
+        busy = not self._away.failing and (self.writer.waits or self.writer.offsets)
+        self._read(0.0 if busy else wait_seconds)
         now = self.monotonic()
-        if self._partitions and not self._epochs:
-            if self._store_backoff.is_over(now) and self._broker_backoff.is_over(now):
+        if self._away.is_over(now):
+            try:
+                self._work(now)
+            except Away as away:
+                pause = self._away.failed(now)
+                log.warning("%s is away, trying again in %.1f s: %s", away.who, pause, away)
+            else:
+                if self._away.failing:
+                    log.info("going on")
+                self._away.succeeded()
+        self._hold(not self._epochs or self._away.failing or is_full(self._batch, self.limits))
+
+    def _work(self, now: float) -> None:
+        """Whatever comes next. What fails is still to be done and comes again.
+
+        Raises:
+            Away: It cannot be done now.
+        """
+        if not self._epochs:
+            if self._partitions:
                 self._place()
-            return
-        if not self._waiting and is_ready(self._batch, self.limits, now):
-            self._seal()
-        if self._offsets and self._store_backoff.is_over(now) and self._write():
+        elif self.writer.waits:
+            self.writer.write()
+        elif self.writer.offsets:
             self._commit()
-        if not self._waiting and now >= self._watch_at and self._broker_backoff.is_over(now):
-            self._watch_at = now + WATCH_SECONDS
+        elif is_ready(self._batch, self.limits, now):
+            self._seal()
+        elif now >= self._watch_at:
+            # A consumer may wait for ever at an offset that a new log has not reached.
             self._same_logs(self._epochs)
+            self._watch_at = now + WATCH_SECONDS
 
     # Placing
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._partitions = partitions
         consumer.assign(partitions)
-        self._pause()
+        self._holding = False
+        self._hold(True)
         log.info("assigned %s partitions", len(partitions))
 
     def _place(self) -> None:
-        """Find out which logs these are and what the tables hold of them, then read on."""
-        epochs: dict[str, str] = {}
-        for topic in sorted({partition.topic for partition in self._partitions}):
-            epoch = self.log_epoch(topic)
-            if epoch is None:
-                pause = self._broker_backoff.failed(self.monotonic())
-                log.warning("the broker does not tell of %s, again in %.1f s", topic, pause)
-                return
-            epochs[topic] = epoch
-        self._broker_backoff.succeeded()
+        """Find out which logs these are and what the tables hold of them, then read on.
+
+        What the group committed of another log or for a history that was emptied is taken back
+        before anything is written. After the first insert it could not be told from a good one.
+
+        Raises:
+            Away: One of them does not tell.
+        """
+        topics = {partition.topic for partition in self._partitions}
+        epochs = {topic: self._epoch(topic) for topic in sorted(topics)}
+        highest = self.writer.store.highest_offsets(epochs.values())
+        committed = self._committed()
+        starts = {
+            at: first_offset(highest, epochs[at[0]], at, offset) for at, offset in committed.items()
+        }
+        self._commit_offsets({at: start for at, start in starts.items() if start < committed[at]})
+        self.consumer.assign([TopicPartition(*at, start) for at, start in starts.items()])
+        self._epochs, self._highest, self._next = epochs, highest, starts
+
+    def _committed(self) -> dict[Partition, int]:
         try:
-            highest = self.store.highest_offsets(epochs.values())
-        except StoreAway as error:
-            self._store_is_away(error)
-            return
-        self._store_backoff.succeeded()
-        starts = [
-            TopicPartition(
-                at.topic,
-                at.partition,
-                OFFSET_INVALID  # where the group stands
-                if is_known(highest, epochs[at.topic], at.topic, at.partition)
-                else OFFSET_BEGINNING,
-            )
-            for at in self._partitions
-        ]
-        self._epochs, self._highest = epochs, highest
-        self.consumer.assign(starts)
-        self._resume()
+            found = self.consumer.committed(self._partitions, timeout=BROKER_SECONDS)
+        except KafkaException as error:
+            raise BrokerAway(f"it does not tell where the group stands: {error}") from error
+        for at in found:
+            if at.error is not None:
+                raise BrokerAway(f"it does not tell where the group stands in {at}: {at.error}")
+        return {(at.topic, at.partition): at.offset for at in found}
+
+    def _epoch(self, topic: str) -> str:
+        epoch = self.log_epoch(topic)
+        if epoch is None:
+            raise BrokerAway(f"it does not tell of {topic}")
+        return epoch
 
     # Reading
+
+    def _read(self, wait_seconds: float) -> None:
+        for message in self.consumer.consume(MOST_PER_READ, timeout=wait_seconds):
+            if (error := message.error()) is not None:
+                _check(error)
+            # Where it is not known what the tables hold, reading begins again later.
+            elif message.topic() in self._epochs:
+                self._take(message)
 
     def _take(self, message: Message) -> None:
         topic: Topic = KEPT[message.topic() or ""]
@@ -175,6 +192,8 @@ class Sink:
             offset=message.offset() or 0,
             broker_at=message.timestamp()[1],
         )
+        if not self._is_next(place):
+            return
         value: bytes | None = message.value()
         key: bytes | None = message.key()
         # The client's types allow a mapping, which it takes and never gives.
@@ -183,14 +202,37 @@ class Sink:
         try:
             row = row_of(topic, place, key, value)
         except (PoisonValue, UnicodeDecodeError) as error:
-            self.dead_letters.send(place, key, value, headers, "poison", str(error))
+            self.writer.dead_letters.send(place, key, value, headers, "poison", str(error))
             self._batch.skip(place, len(value or b""), now)
             return
-        self.dead_letters.good(place, "poison")
+        self.writer.dead_letters.good(place, "poison")
         if row is None or is_written(self._highest, place, row.table):
             self._batch.skip(place, len(value or b""), now)
         else:
             self._batch.add(row.table, Kept(place, row.row, key, value, headers), now)
+
+    def _is_next(self, place: Place) -> bool:
+        """Whether a record is to be taken.
+
+        Not if it was taken already: a consumer that a broker sends back to the beginning reads
+        again. And not if the broker may have passed others over: then all that is not committed is
+        read again, once.
+        """
+        partition = (place.topic, place.partition)
+        expected = self._next[partition]
+        age_seconds = self.wall() - place.broker_at / 1000
+        if (
+            may_have_been_hidden(expected, place.offset, age_seconds)
+            and self._gaps.get(partition) != expected
+        ):
+            self._gaps[partition] = expected
+            log.warning(
+                "%s[%s]: %s came before %s; reading again", *partition, place.offset, expected
+            )
+            self._forget()
+            return False
+        self._next[partition] = max(expected, place.offset + 1)
+        return place.offset >= expected
 
     # Writing
 
@@ -200,105 +242,48 @@ class Sink:
         A log never gets its id again. A topic that has the id with which it was placed has had it
         all the time since, so what was read meanwhile stands on that log.
         """
-        if not self._broker_backoff.is_over(self.monotonic()):
-            return
-        if not self._same_logs({topic for topic, _ in self._batch.next_offsets}):
-            return
-        self._waiting.extend(self._batch.chunks())
-        self._offsets |= self._batch.next_offsets
-        self._batch = Batch()
-
-    def _write(self) -> bool:
-        """Write what waits; False: ClickHouse or the broker is away, and what is left waits on.
-
-        No row is written before the dead letters of the rows before it are safe: it would raise the
-        highest offset, below which a refused row counts as written.
-        """
-        while self._waiting:
-            if not self._letters_are_safe():
-                self._pause()
-                return False
-            chunk = self._waiting[0]
-            reach("before_insert")
-            try:
-                self.store.insert(chunk)
-            except StoreAway as error:
-                self._store_is_away(error)
-                self._pause()
-                return False
-            except RowsRejected as error:
-                self._waiting.popleft()
-                self._bisect(chunk, str(error))
-            else:
-                self._waiting.popleft()
-                self.written += len(chunk.rows)
-                for kept in chunk.rows:
-                    self.dead_letters.good(kept.place, "rejected")
-                reach("between_inserts")
-        if self._paused:
-            log.info("writing goes on")
-            self._resume()
-        self._store_backoff.succeeded()
-        reach("after_insert")
-        return True
-
-    def _bisect(self, chunk: Chunk, error: str) -> None:
-        """Put the halves in line, or give the one row that is wrong up."""
-        if len(chunk.rows) > 1:
-            self._waiting.extendleft(reversed(chunk.halves()))
-        else:
-            kept = chunk.rows[0]
-            self.dead_letters.send(
-                kept.place, kept.key, kept.value, kept.headers, "rejected", error
-            )
+        if self._same_logs({topic for topic, _ in self._batch.next_offsets}):
+            self.writer.take(self._batch)
+            self._batch = Batch()
 
     def _commit(self) -> None:
         """Commit what is written, if it still belongs to the log on which the topics stand."""
-        if not self._letters_are_safe():
-            return
+        self.writer.require_safe_letters()
         reach("after_dead_letter")
-        now = self.monotonic()
-        if not self._broker_backoff.is_over(now):
+        if self._same_logs({topic for topic, _ in self.writer.offsets}):
+            reach("before_commit")
+            # If it fails nothing is lost: a later commit says more, or the rows are recognised when
+            # they are read again.
+            self._commit_offsets(self.writer.offsets)
+            self.writer.offsets = {}
+            reach("after_commit")
+
+    def _commit_offsets(self, offsets: dict[Partition, int]) -> None:
+        if not offsets:
             return
-        if not self._same_logs({topic for topic, _ in self._offsets}):
-            return
-        reach("before_commit")
-        offsets = [TopicPartition(*place, offset) for place, offset in self._offsets.items()]
         try:
-            self.consumer.commit(offsets=offsets, asynchronous=False)
+            self.consumer.commit(
+                offsets=[TopicPartition(*at, offset) for at, offset in offsets.items()],
+                asynchronous=False,
+            )
         except KafkaException as error:
             if error.args[0].fatal():
                 raise
-            # Nothing is lost: a later commit says more, or the rows are recognised when read again.
-            pause = self._broker_backoff.failed(now)
-            log.warning("offsets are not committed, again in %.1f s: %s", pause, error)
-            return
-        self._broker_backoff.succeeded()
-        self._offsets = {}
-        reach("after_commit")
-
-    def _letters_are_safe(self) -> bool:
-        if self.dead_letters.settled(DEAD_LETTER_SECONDS):
-            return True
-        log.warning("the broker has not taken all dead letters yet, so nothing goes past them")
-        return False
+            raise BrokerAway(f"it does not take offsets: {error}") from error
 
     def _same_logs(self, topics: Collection[str]) -> bool:
         """Whether these topics still stand on the logs on which they were placed.
 
         If not, what was read of them may be of either log. It is dropped, and the new log is read
-        from its beginning. Asked also while nothing comes: a consumer may wait for ever at an
-        offset of the old log that the new one has not reached.
+        from its beginning.
+
+        Raises:
+            BrokerAway: It does not tell.
         """
         for topic in sorted(topics):
-            epoch = self.log_epoch(topic)
-            if epoch is None:
-                self._broker_backoff.failed(self.monotonic())
-                return False
-            if epoch != self._epochs[topic]:
+            if self._epoch(topic) != self._epochs[topic]:
                 log.warning("%s was made anew: reading it from its beginning", topic)
                 self._forget()
-                self._pause()
                 return False
         return True
 
@@ -316,38 +301,48 @@ class Sink:
         Unless the log is gone: then nobody can, and what surely stood on it is written.
         """
         log.warning("%s partitions are lost", len(partitions))
-        if self._waiting and any(
+        if self.writer.waits and any(
             self.log_epoch(topic) != epoch for topic, epoch in self._epochs.items()
         ):
-            self._write()
+            self._try(self._write_all)
         self._forget()
         self._partitions = []
 
     def _settle(self) -> None:
         """One try to write and commit all that was read; what cannot be is read again by others."""
-        if not self._waiting or self._write():
-            self._seal()
-            if self._offsets and self._write():
-                self._commit()
+        if self._epochs and not self._away.failing:
+            self._try(self._finish)
+
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Away as away:
+            log.warning("%s is away, so what is not committed stays: %s", away.who, away)
+
+    def _finish(self) -> None:
+        self._write_all()
+        self._seal()
+        self._write_all()
+        if self.writer.offsets:
+            self._commit()
+
+    def _write_all(self) -> None:
+        while self.writer.waits:
+            self.writer.write()
 
     def _forget(self) -> None:
         """Drop what is neither written nor committed, and find out again where to go on."""
         self._batch = Batch()
-        self._waiting.clear()
-        self._offsets = {}
+        self.writer.drop()
         self._epochs = {}
 
-    def _store_is_away(self, error: StoreAway) -> None:
-        pause = self._store_backoff.failed(self.monotonic())
-        log.warning("ClickHouse is away, trying again in %.1f s: %s", pause, error)
-
-    def _pause(self) -> None:
-        self.consumer.pause(self._partitions)
-        self._paused = True
-
-    def _resume(self) -> None:
-        self.consumer.resume(self._partitions)
-        self._paused = False
+    def _hold(self, hold: bool) -> None:
+        """Pause the partitions, or read on."""
+        if hold and not self._holding:
+            self.consumer.pause(self._partitions)
+        elif self._holding and not hold:
+            self.consumer.resume(self._partitions)
+        self._holding = hold
 
 
 def _check(error: KafkaError) -> None:

@@ -8,13 +8,25 @@ from clickhouse_connect.datatypes.base import ClickHouseType
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from meshscope.history.batch import Chunk, Highest, insert_token
-from meshscope.history.errors import meaning
+from meshscope.history.batch import Chunk, insert_token
+from meshscope.history.errors import HistoryError, RowsRejected, StoreAway, meaning
+from meshscope.history.positions import Highest
 from meshscope.history.rows import TABLES
 from meshscope.history.settings import HistorySettings
 
 ONE_BLOCK_BYTES: Final = 1 << 40
 """More than any insert has."""
+
+HIGHEST_OFFSETS: Final = """
+SELECT log_epoch, kafka_topic, kafka_partition, max(kafka_offset)
+FROM {table:Identifier}
+WHERE log_epoch IN {epochs:Array(String)}
+GROUP BY log_epoch, kafka_topic, kafka_partition
+"""
+"""Answered from the projection `places` of the tables."""
+
+_ERRORS: Final = (ClickHouseError, OSError, TypeError, ValueError, AttributeError, OverflowError)
+"""What the client raises, some of it where a value does not fit its column."""
 
 
 def connect(settings: HistorySettings) -> Client:
@@ -36,8 +48,8 @@ def connect(settings: HistorySettings) -> Client:
             # Sessions would make statements wait for each other.
             autogenerate_session_id=False,
         )
-    except (ClickHouseError, OSError) as error:
-        raise meaning(error) from error
+    except _ERRORS as error:
+        raise _without_rows(error) from error
 
 
 class Store:
@@ -49,7 +61,7 @@ class Store:
         self._types: dict[str, Sequence[ClickHouseType]] = {}
 
     def highest_offsets(self, log_epochs: Collection[str]) -> Highest:
-        """What the tables hold of these logs, see `batch.Highest`.
+        """What the tables hold of these logs, see `positions.Highest`.
 
         Raises:
             StoreAway, StoreMisconfigured: It cannot be asked now, or never.
@@ -58,13 +70,11 @@ class Store:
         for table in TABLES:
             try:
                 rows = self._client.query(
-                    "SELECT log_epoch, kafka_topic, kafka_partition, max(kafka_offset) "
-                    "FROM {table:Identifier} WHERE log_epoch IN {epochs:Array(String)} "
-                    "GROUP BY ALL",
+                    HIGHEST_OFFSETS,
                     parameters={"table": table, "epochs": sorted(log_epochs)},
                 ).result_rows
-            except (ClickHouseError, OSError) as error:
-                raise meaning(error) from error
+            except _ERRORS as error:
+                raise _without_rows(error) from error
             for epoch, topic, partition, offset in rows:
                 highest[table, epoch, topic, partition] = offset
         return highest
@@ -77,6 +87,7 @@ class Store:
                 was lost, all of it; the same chunk may be sent again.
         """
         names = list(chunk.rows[0].row)
+        types = self._types_of(chunk.table, names)
         columns: list[list[Any]] = [[kept.row[name] for kept in chunk.rows] for name in names]
         settings = {
             "insert_deduplication_token": insert_token(
@@ -92,18 +103,11 @@ class Store:
                 chunk.table,
                 columns,
                 column_names=names,
-                column_types=self._types_of(chunk.table, names),
+                column_types=types,
                 column_oriented=True,
                 settings=settings,
             )
-        except (
-            ClickHouseError,
-            OSError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            OverflowError,
-        ) as error:
+        except _ERRORS as error:
             raise meaning(error) from error
         finally:
             # The client's context refers to itself and holds the rows until a late garbage
@@ -113,6 +117,15 @@ class Store:
     def _types_of(self, table: str, names: Sequence[str]) -> Sequence[ClickHouseType]:
         """Types of the columns, asked for once."""
         if table not in self._types:
-            context = self._client.create_insert_context(table, list(names))
+            try:
+                context = self._client.create_insert_context(table, list(names))
+            except _ERRORS as error:
+                raise _without_rows(error) from error
             self._types[table] = context.column_types
         return self._types[table]
+
+
+def _without_rows(error: Exception) -> HistoryError:
+    """What an error means where no rows were sent: an answer that cannot be read is none."""
+    meant = meaning(error)
+    return StoreAway(str(meant)) if isinstance(meant, RowsRejected) else meant
