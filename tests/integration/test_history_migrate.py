@@ -11,7 +11,7 @@ from meshscope.history.errors import StoreAway, StoreMisconfigured
 from meshscope.history.migrate import MigrationError, migrate, migrations
 from meshscope.history.rows import TABLES
 from meshscope.history.settings import HistorySettings
-from meshscope.history.store import Store, connect
+from meshscope.history.store import HIGHEST_OFFSETS, Store, connect
 
 pytestmark = pytest.mark.integration
 
@@ -48,6 +48,21 @@ def test_a_migration_that_broke_off_is_finished(client: Client) -> None:
     client.command("TRUNCATE TABLE schema_migrations")
     assert migrate(client, DATABASE) == migrations()
     assert tables(client) == before
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_where_a_table_ends_is_known_without_reading_its_rows(client: Client, table: str) -> None:
+    """Else a sink could not find its place in a long history before its time is over."""
+    migrate(client, DATABASE)
+    client.command(
+        f"INSERT INTO {table} (log_epoch, kafka_topic, kafka_partition, kafka_offset) "  # noqa: S608
+        "SELECT 'log', 'topic', number % 2, number FROM numbers(100000)"
+    )
+    client.command(f"OPTIMIZE TABLE {table} FINAL")
+    asked = {"table": table, "epochs": ["log"]}
+    assert "places" in str(client.query("EXPLAIN " + HIGHEST_OFFSETS, parameters=asked).result_rows)
+    found = client.query(HIGHEST_OFFSETS, parameters=asked).result_rows
+    assert ("log", "topic", 1, 99_999) in [tuple(row) for row in found]
 
 
 def test_a_name_that_is_no_name_is_refused(client: Client) -> None:
