@@ -115,8 +115,8 @@ def migrate(client: Client, database: str) -> tuple[Migration, ...]:
     """Bring the schema up to date; returns what was applied.
 
     Statements are applied one by one and noted in the ledger when all of a migration are through.
-    ClickHouse has no transactions over them, so a migration is written to be repeatable where it
-    has more than one: after a crash in the middle the tables that exist are left as they are.
+    ClickHouse has no transactions over them, so each is written to be repeatable: after a crash in
+    the middle the tables, columns and projections that exist are left as they are.
 
     Raises:
         MigrationError: See `pending`; or ClickHouse refuses a statement.
@@ -169,8 +169,8 @@ def _applied(client: Client) -> tuple[Applied, ...] | None:
 
 def _repeatable(statement: str) -> str:
     return re.sub(
-        r"(?m)^CREATE (TABLE|VIEW|MATERIALIZED VIEW) (?!IF NOT EXISTS)",
-        r"CREATE \1 IF NOT EXISTS ",
+        r"(?m)^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW)|\s*ADD COLUMN) (?!IF NOT EXISTS)",
+        r"\1 IF NOT EXISTS ",
         statement,
     )
 
