@@ -18,7 +18,7 @@ from meshscope.policy.extension import Extension
 from meshscope.policy.filter_order import FilterOrder
 from meshscope.policy.http_connection import HttpConnection
 from meshscope.policy.http_route import Forward, HttpRoute, HttpRule, Respond, Retry, RouteMatch
-from meshscope.policy.inbound import Inbound, InboundRoutes
+from meshscope.policy.inbound import Inbound, InboundRoutes, Upstream
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.matches import HeaderMatch, PathMatch, StringMatch
@@ -460,6 +460,12 @@ def test_negated_conditions_widen_the_other_way() -> None:
             Inbound("http", routes=(InboundRoutes("mtls", ()),)),
             "alters",
         ),
+        (
+            keys.endpoints("a", 1),
+            Endpoints((LocalityEndpoints((Endpoint("10.0.0.1", 8080),)),)),
+            Endpoints(),
+            "blocks",
+        ),
         (keys.inbound(8080), Inbound("http"), Inbound("tcp"), "exposes"),
         (keys.inbound(8080), Inbound("http"), Inbound("http", bind="10.0.0.1"), "reroutes"),
         (
@@ -467,6 +473,24 @@ def test_negated_conditions_widen_the_other_way() -> None:
             FilterOrder(("allow", "cors", "router")),
             FilterOrder(("allow", "router")),
             "alters",
+        ),
+        (
+            TOKENS,
+            RequestAuthentication((JwtRule("a"),)),
+            RequestAuthentication((JwtRule("a"),), requirement="none"),
+            "exposes",
+        ),
+        (
+            TOKENS,
+            RequestAuthentication((JwtRule("a"),)),
+            RequestAuthentication((JwtRule("a"),), requirement="required"),
+            "blocks",
+        ),
+        (
+            keys.inbound(8080),
+            Inbound("http", upstream=Upstream("static")),
+            Inbound("http"),
+            "blocks",
         ),
         (keys.egress("8080"), Egress("REGISTRY_ONLY"), Egress("ALLOW_ANY"), "exposes"),
         (keys.egress("8080"), Egress("ALLOW_ANY"), Egress("REGISTRY_ONLY"), "blocks"),
@@ -516,6 +540,8 @@ def test_strict_to_permissive_in_words() -> None:
             "reroutes",
         ),
         (Policy(keys.endpoints("a", 1), Endpoints()), "alters", "alters"),
+        (Policy(keys.extension(str(ROUTE), "x"), Extension("digest")), "alters", "alters"),
+        (Policy(keys.extension(str(TOKENS), "x"), Extension("digest")), "exposes", "exposes"),
     ],
 )
 def test_effects_of_whole_policies(policy: Policy, missing: str, extra: str) -> None:

@@ -223,6 +223,42 @@ def test_tls_modes() -> None:
     assert (auto.tls_mode, auto.tls) == ("auto", TLS)
 
 
+def matching(*sockets: tuple[dict[str, str] | None, dict[str, Any]]) -> dict[str, Any]:
+    """A cluster with a socket per label of endpoints."""
+    matches = [
+        {"name": "n", "transport_socket": socket, **({} if match is None else {"match": match})}
+        for match, socket in sockets
+    ]
+    return cluster(NAME, metadata=SUBSET, transport_socket_matches=matches)
+
+
+MUTUAL = {"tlsMode": "istio"}
+
+
+@pytest.mark.parametrize(
+    ("sockets", "mode", "explained"),
+    [
+        (((MUTUAL, tls(agent("ROOTCA"))), (None, RAW)), "auto", True),
+        (((MUTUAL, tls(agent("ROOTCA"))), ({}, tls(agent("ROOTCA")))), "always", True),
+        (((MUTUAL, RAW), ({}, RAW)), "never", True),
+        ((({}, RAW), (MUTUAL, tls(agent("ROOTCA")))), "never", True),
+        ((({}, tls(agent("ROOTCA"))), ({}, RAW)), "always", True),
+        (((MUTUAL, tls(agent("ROOTCA"))), ({"a": "b"}, RAW), ({}, RAW)), "auto", False),
+        (((MUTUAL, RAW), ({}, tls(agent("ROOTCA")))), "never", False),
+        (((MUTUAL, tls(agent("ROOTCA"), "a")), ({}, tls(agent("ROOTCA"), "b"))), "always", False),
+        (((MUTUAL, tls(agent("ROOTCA"))),), "never", False),
+        ((({"tlsMode": "other"}, RAW), ({"a": "b"}, RAW)), "never", False),
+    ],
+)
+def test_the_first_socket_whose_label_an_endpoint_bears_counts(
+    sockets: Any, mode: str, explained: bool
+) -> None:
+    inference = infer_parts(cds=[matching(*sockets)])
+
+    assert content(inference, KEY).tls_mode == mode
+    assert (extensions(inference) == {}) is explained
+
+
 def test_tls_parameters() -> None:
     socket = tls(agent("ROOTCA"))
     socket["typed_config"]["common_tls_context"]["tls_params"] = {

@@ -35,6 +35,9 @@ _RESOLVER: Final = {
         "udp_max_queries": 100,
     },
 }
+_MUTUAL: Final = {"tlsMode": "istio"}
+"""Label of endpoints with a sidecar that takes mutual TLS."""
+
 _DISCOVERY: Final = {
     "STATIC": "static",
     "STRICT_DNS": "strict_dns",
@@ -192,20 +195,36 @@ class ClusterReader:
         return proxy_protocol, "never" if tls is None else "always", tls
 
     def _matched_sockets(self) -> tuple[str, Literal["auto", "always", "never"], ClientTls | None]:
-        cluster = self._cluster
-        matches = cluster.messages("transport_socket_matches", "SocketMatch")
-        if len(matches) != 2 or matches[0].peek("match") != {"tlsMode": "istio"}:
+        """What is spoken to endpoints with Istio's label, and to all others.
+
+        The first match that holds counts, so that those behind it have no effect.
+        """
+        matches = self._cluster.messages("transport_socket_matches", "SocketMatch")
+        labelled = next((m for m in matches if (m.peek("match") or {}) in (_MUTUAL, {})), None)
+        others = next((m for m in matches if not m.peek("match")), None)
+        if labelled is None or others is None:
             for item in matches:
                 item.unread()
             return "", "never", None
-        mutual, other = matches
-        mutual.constant("match", {"tlsMode": "istio"})
-        other.require("match", {})
-        proxy_protocol, tls = self._socket(mutual.need("transport_socket", "TransportSocket"))
-        plain_protocol, plain = self._socket(other.need("transport_socket", "TransportSocket"))
-        if tls is None or plain is not None or plain_protocol != proxy_protocol:
-            cluster.remark("transport_socket_matches", f"{tls} and {plain}, {plain_protocol}")
-        return proxy_protocol, "auto", tls
+        for item in matches:
+            if (item.peek("match") or {}) not in (_MUTUAL, {}):
+                item.unread()
+            elif item is not labelled and item is not others:
+                item.rest.clear()
+        proxy_protocol, tls = self._used_socket(labelled)
+        if others is labelled:
+            return proxy_protocol, "never" if tls is None else "always", tls
+        other_protocol, other_tls = self._used_socket(others)
+        if other_protocol != proxy_protocol or (other_tls is not None and other_tls != tls):
+            what = f"{proxy_protocol} {tls} and {other_protocol} {other_tls}"
+            self._cluster.remark("transport_socket_matches", what)
+        if tls is None:
+            return proxy_protocol, "never", None
+        return proxy_protocol, "auto" if other_tls is None else "always", tls
+
+    def _used_socket(self, match: Message) -> tuple[str, ClientTls | None]:
+        match.json("match")
+        return self._socket(match.need("transport_socket", "TransportSocket"))
 
     def _socket(self, socket: Message) -> tuple[str, ClientTls | None]:
         """PROXY protocol version and TLS of a transport socket."""

@@ -13,6 +13,7 @@ from meshscope.comparison.names import named, renamed
 from meshscope.comparison.summary import lines_text, summarise
 from meshscope.comparison.verdict import Difference, Effect, Outcome, ProxyVerdict, UnverifiablePart
 from meshscope.events.facts import FieldDifference
+from meshscope.policy.endpoints import Endpoints
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
@@ -234,7 +235,7 @@ def _missing(policy: Policy) -> Difference:
         code=DRIFT_CODES[policy.key.kind, "missing"].code,
         key=policy.key,
         change="missing",
-        effect=effect_of_change(policy.key.kind, "missing", policy.content),
+        effect=effect_of_change(policy.key, "missing", policy.content),
         expected=summarise(policy.content),
         observed=NOT_LOADED,
         sources=policy.sources,
@@ -242,7 +243,7 @@ def _missing(policy: Policy) -> Difference:
 
 
 def _extra(policy: Policy, *, idle: bool) -> Difference:
-    effect = effect_of_change(policy.key.kind, "extra", policy.content)
+    effect = effect_of_change(policy.key, "extra", policy.content)
     return Difference(
         code=DRIFT_CODES[policy.key.kind, "extra"].code,
         key=policy.key,
@@ -254,13 +255,19 @@ def _extra(policy: Policy, *, idle: bool) -> Difference:
     )
 
 
+def _effect(declared: Policy, observed: Policy, places: tuple[Differing, ...]) -> Effect:
+    if isinstance(observed.content, Endpoints) and not observed.content.localities:
+        return effect_of_change(declared.key, "missing", declared.content)
+    return effect_of_fields(declared.key.kind, places)
+
+
 def _different(declared: Policy, observed: Policy, *, is_equivalent: bool) -> Difference:
     filled = fill_open_fields(declared.content, observed.content)
     places = tuple(differing(filled, observed.content))
     if not is_equivalent:
         places = _without_names(places, declared, observed)
     kind = declared.key.kind
-    effect: Effect = "equivalent" if is_equivalent else effect_of_fields(kind, places)
+    effect: Effect = "equivalent" if is_equivalent else _effect(declared, observed, places)
     places = _without_echoes(places)
     return Difference(
         code=DRIFT_CODES[kind, "different"].code,

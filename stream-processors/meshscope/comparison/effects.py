@@ -14,11 +14,20 @@ from meshscope.events.facts import Change
 from meshscope.policy.authorization import Authorization
 from meshscope.policy.egress import Egress
 from meshscope.policy.endpoints import Endpoints
+from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Content
 from meshscope.policy.request_authentication import RequestAuthentication
 
 _MODES: Final = ("STRICT", "PERMISSIVE", "DISABLE")
+_DEMANDS: Final = ("required", "optional", "none")
+"""What may be demanded of tokens, strictest first; `none`: bad ones are let through as well."""
+
+_GUARDED: Final = frozenset(
+    (Kind.AUTHORIZATION, Kind.PEER_AUTHENTICATION, Kind.REQUEST_AUTHENTICATION)
+)
+"""Kinds of policies that keep something out."""
+
 _GUARDS: Final = frozenset({"custom", "jwt", "deny", "allow"})
 """Filters that may refuse a request."""
 
@@ -28,8 +37,11 @@ def worst(effects: Iterable[Effect]) -> Effect:
     return min(effects, key=EFFECTS.index, default="alters")
 
 
-def effect_of_change(kind: Kind, change: Change, content: Content) -> Effect:
+def effect_of_change(key: PolicyKey, change: Change, content: Content) -> Effect:
     """The effect of a whole policy that is missing, or that nothing declares."""
+    kind = key.kind
+    if kind is Kind.EXTENSION and key["location"].partition("/")[0] in _GUARDED:
+        return "exposes"
     special = _WHOLE.get(kind)
     if special is not None:
         return special(content, change == "missing")
@@ -125,7 +137,8 @@ def _peer_authentication_field(place: Differing) -> Effect:
 
 def _request_authentication_field(place: Differing) -> Effect:
     if place.fields == ("requirement",):
-        return "exposes" if place.expected == "required" else "blocks"
+        looser = _DEMANDS.index(place.observed) > _DEMANDS.index(place.expected)
+        return "exposes" if looser else "blocks"
     if place.absent == "observed":
         return "exposes"
     if place.absent == "expected":
@@ -210,6 +223,8 @@ def _inbound_field(place: Differing) -> Effect:
     if place.fields == ("routes",):
         # Which transports are taken is said by peer_authentication.
         return "alters"
+    if name == "upstream" and place.observed is None:
+        return "blocks"
     if name in ("forwards_to", "upstream", "bind", "addresses", "kind", "source_address"):
         return "reroutes"
     return _routing_field(place)
