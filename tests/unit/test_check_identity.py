@@ -5,21 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from check_reports import CLEAN_MANIFEST, CLUSTER, DECLARED, DUMP, Mesh, dump, run, text
+from check_reports import CLEAN_MANIFEST, DUMP, Mesh, dump, run, text
 
 from meshscope.cli.identity import Pods, has_node, with_node
 from meshscope.events.resource import Resource
 from meshscope.inference.result import Inference
-from meshscope.policy import key as keys
-from meshscope.policy.destination import Destination
-
-ENTRY = b"""
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: cart, namespace: shop}
-spec: {hosts: [cart.shop.svc.cluster.local]}
-"""
 
 
 def resource(kind: str, name: str, namespace: str = "", **rest: Any) -> Resource:
@@ -113,24 +103,6 @@ def test_what_is_no_sidecar_is_unknown_and_not_clean(
     (proxy,) = report.proxies
     assert (report.exit_code, proxy.verdict.verdict, proxy.code) == (3, "unknown", code)
     assert reason in " ".join(text(report).split())
-
-
-def test_resources_without_services_say_nothing_of_a_proxy() -> None:
-    cart = keys.destination("cart.shop.svc.cluster.local", 80)
-    held = Mesh({**DECLARED, cart: Destination("eds")})
-    report = run(held, CLEAN_MANIFEST, cluster=b"")
-    assert (report.exit_code, report.proxies[0].verdict.verdict) == (3, "unverifiable")
-    assert "hold no Service" in text(report)
-    assert run(held, CLEAN_MANIFEST + ENTRY, cluster=b"").proxies[0].verdict.verdict == "drift"
-    slices = CLUSTER.replace(b"kind: EndpointSlice", b"kind: Other")
-    assert "hold no EndpointSlice" in text(run(Mesh(), CLEAN_MANIFEST, cluster=slices))
-
-
-def test_a_pod_that_is_not_declared_is_a_note() -> None:
-    cluster = CLUSTER.replace(b"name: cart-1", b"name: cart-2")
-    report = run(Mesh(), CLEAN_MANIFEST, cluster=cluster)
-    assert report.exit_code == 0
-    assert "MSC-5007: the Pod is not among the resources" in text(report)
 
 
 def test_a_proxy_that_was_read_before_is_said() -> None:

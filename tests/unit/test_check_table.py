@@ -1,5 +1,6 @@
 """The report for people: what is alike is said once, and what is not clean is seen."""
 
+from dataclasses import replace
 from io import StringIO
 
 from check_reports import ACCESS, DRIFTING, PEERS, Mesh, run, text
@@ -32,6 +33,16 @@ def test_what_is_alike_in_many_proxies_is_said_once() -> None:
     table = shown(*proxies(verdict, 7))
     assert table.count("The access rules of a port differ") == 1
     assert "7 of 7: p0.shop, p1.shop, p2.shop and 4 more" in table
+
+
+def test_the_request_of_the_first_is_shown() -> None:
+    first, second = (
+        ProxyVerdict("drift", (replace(differs(), witness=f'{{"path": "/{number}"}}'),))
+        for number in range(2)
+    )
+    table = shown(*proxies(first, 1), *proxies(second, 1, "q"))
+    assert table.count("The access rules of a port differ") == 1
+    assert 'request {"path": "/0"}' in table
 
 
 def test_what_is_alike_in_many_policies_is_said_once() -> None:

@@ -9,6 +9,7 @@ from meshscope.policy.http_route import HttpRoute
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.projection.features import features
+from meshscope.projection.limits import Limit
 from meshscope.projection.mesh_config import mesh_config
 from meshscope.projection.project import project
 from meshscope.projection.result import Projection
@@ -106,6 +107,8 @@ def test_versions_and_settings_that_are_assumed_are_noted() -> None:
     assert not features("1.31.0", {"C": "0"}).switch("C", True)
     plane = ControlPlane(version="1.31.0", assumed=("environment", "version"))
     assert project(plane, (), client()).notes == (
+        "MSC-5007: the Pod is not among the resources; the labels that the proxy itself names are "
+        "used",
         "MSC-5003: environment is not known; Istio's defaults are assumed",
     )
 
@@ -153,3 +156,32 @@ def test_what_is_not_modelled_is_never_in_sync() -> None:
     dynamic = projected(service("web"), outboundTrafficPolicy={"mode": "ALLOW_ANY_DYNAMIC_DNS"})
     assert key.egress("80") in doubted(dynamic)
     assert HOST not in doubted(dynamic)
+
+
+# Resources that are not all that there are
+
+
+def lacking(*resources: Resource) -> list[Kind | None]:
+    found = project(ControlPlane(version="1.31.0"), resources, client())
+    return [part.kind for part in found.unverifiable if part.code is Limit.MISSING_RESOURCES]
+
+
+def test_without_services_nothing_can_be_said() -> None:
+    outside = declare("ServiceEntry", "pay", {"hosts": ["pay.example.com"]})
+    assert lacking() == lacking(virtual_service("web", ["web"], to("web")), outside) == [None]
+    inside = declare("ServiceEntry", "web", {"hosts": ["web.shop.svc.cluster.local"]})
+    assert lacking(inside) == []
+
+
+def test_services_without_endpoints_say_nothing_of_endpoints() -> None:
+    slices = declare("EndpointSlice", "web", {})
+    assert lacking(service("web")) == [Kind.ENDPOINTS]
+    assert lacking(service("web"), slices) == []
+
+
+def test_a_workload_that_is_not_declared_is_noted() -> None:
+    name = client().proxy.removesuffix(f".{client().namespace}")
+    for kind, noted in (("Pod", False), ("WorkloadEntry", False), ("Other", True)):
+        own = declare(kind, name, {}, namespace=client().namespace)
+        notes = project(ControlPlane(version="1.31.0"), (own,), client()).notes
+        assert any("MSC-5007" in note for note in notes) is noted

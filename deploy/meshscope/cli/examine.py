@@ -1,7 +1,7 @@
 """From the inputs of `meshscope check` to its report, without reading or writing anything."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from meshscope.cli.codes import (
@@ -33,7 +33,6 @@ from meshscope.inference.config_dump import (
 from meshscope.inference.result import Inference
 from meshscope.projection.limits import Limit
 from meshscope.projection.result import Projection, Unverifiable
-from meshscope.projection.sufficiency import Sufficiency
 from meshscope.watcher.control_plane import DEFAULT_REVISION, SettingsFile, control_plane
 from meshscope.watcher.manifests import Manifests, read_manifests, without_duplicates
 from meshscope.watcher.problem import LOSES_INPUT
@@ -139,7 +138,6 @@ class _Verifier:
         self._infer = infer
         self._project = project
         self._pods = Pods(resources)
-        self._sufficiency = Sufficiency(resources)
         self._seen: dict[tuple[str, str], str] = {}
 
     def settings(self, revision: str) -> ControlPlane:
@@ -188,15 +186,9 @@ class _Verifier:
         verdict = compare(
             projection,
             inference.policies,
-            incomplete=(*self._missing(inference), *_incomplete(inference)),
+            incomplete=(*self._lacking(), *_incomplete(inference)),
             unreferenced=inference.unreferenced,
         )
-        if proxy not in self._pods:
-            note = Limit.MISSING_RESOURCES.note(
-                "the Pod is not among the resources; the labels that the proxy itself names are "
-                "used"
-            )
-            verdict = replace(verdict, notes=(*verdict.notes, note))
         return ProxyReport(proxy, path, verdict, inference.coverage.explained)
 
     def _dump(self, path: str, data: bytes | Finding) -> Mapping[str, Any]:
@@ -228,10 +220,9 @@ class _Verifier:
             raise _NotVerified(NO_IDENTITY, reason)
         return with_node(dump, node)
 
-    def _missing(self, inference: Inference) -> Iterable[Unverifiable]:
-        if self._inputs.lacks:
-            return (Unverifiable(self._inputs.lacks, code=Limit.MISSING_RESOURCES),)
-        return self._sufficiency.missing(inference.policies)
+    def _lacking(self) -> tuple[Unverifiable, ...]:
+        reason = self._inputs.lacks
+        return (Unverifiable(reason, code=Limit.MISSING_RESOURCES),) if reason else ()
 
     def _note_twins(self, proxy: ProxyInputs, path: str) -> None:
         """Say that a proxy was given before."""

@@ -14,7 +14,7 @@ class DifferenceGroup:
     """Differences that say the same.
 
     Attributes:
-        difference: One of them.
+        difference: One of them, with the request that shows the first.
         keys: The policies that differ so.
         proxies: The proxies that have them.
         everywhere: Whether each of the proxies has them all.
@@ -54,11 +54,17 @@ class UnverifiableGroup:
 def difference_groups(proxies: Iterable[ProxyReport]) -> tuple[DifferenceGroup, ...]:
     """The differences of all proxies, worst effect first."""
     groups: dict[Difference, dict[str, tuple[ProxyReport, set[PolicyKey]]]] = {}
+    witnesses: dict[Difference, str | None] = {}
     for proxy in proxies:
         for found in proxy.verdict.differences:
-            whose = groups.setdefault(replace(found, key=_ANY_KEY), {})
+            alike = replace(found, key=_ANY_KEY, witness=None)
+            whose = groups.setdefault(alike, {})
             whose.setdefault(proxy.file, (proxy, set()))[1].add(found.key)
-    grouped = [_group(found, tuple(whose.values())) for found, whose in groups.items()]
+            witnesses.setdefault(alike, found.witness)
+    grouped = [
+        _group(replace(found, witness=witnesses[found]), tuple(whose.values()))
+        for found, whose in groups.items()
+    ]
     return tuple(
         sorted(grouped, key=lambda group: (EFFECTS.index(group.difference.effect), group.keys))
     )

@@ -34,9 +34,6 @@ class Pods:
             elif (resource.group, resource.kind) == ("", "Node"):
                 self._nodes[resource.name] = resource
 
-    def __contains__(self, proxy: str) -> bool:
-        return proxy in self._pods
-
     def revision(self, proxy: str) -> str:
         """The revision of istiod that injected a Pod's sidecar."""
         pod = self._pods.get(proxy)

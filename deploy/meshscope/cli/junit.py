@@ -76,6 +76,7 @@ def _difference_text(found: Difference) -> str:
     return (
         f"{found.effect}  {found.code}  {CODES[found.code].title}: {subject(found.key)}\n"
         f"expected: {found.expected}\nobserved: {found.observed}{sources}"
+        + (f"\nrequest: {found.witness}" if found.witness else "")
     )
 
 

@@ -98,6 +98,7 @@ def _difference(group: DifferenceGroup, report: CheckReport) -> dict[str, Any]:
         f"Expected: {found.expected}",
         f"Observed: {found.observed}",
         *([f"From {sources}."] if sources else []),
+        *([f"A request that shows it: {found.witness}"] if found.witness else []),
     ]
     identity = (found.code, *map(str, group.keys), *(proxy.proxy for proxy in group.proxies))
     place = next((report.places[s] for s in found.sources if s in report.places), None)

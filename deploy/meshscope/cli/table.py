@@ -103,6 +103,8 @@ def _difference(group: DifferenceGroup, of: int) -> Iterator[RenderableType]:
     facts = [("where", where), ("proxies", _whose(group.proxies, of))]
     if found.sources:
         facts.append(("resource", ", ".join(map(str, found.sources))))
+    if found.witness:
+        facts.append(("request", found.witness))
     yield _indented(_facts(facts))
     yield _indented(_sides(found))
 

@@ -32,8 +32,10 @@ def _outbound_port(scope: str) -> str:
     if scope in _CATCH_ALL:
         return "every other outbound port"
     address, _, port = scope.rpartition("_")
+    if not port.isdecimal():
+        return scope
     if not address:
-        return f"outbound port {scope}" if scope.isdecimal() else scope
+        return f"outbound port {port}"
     return f"outbound port {port}" + ("" if address in _ANY_ADDRESS else f" of {address}")
 
 

@@ -17,6 +17,7 @@ from meshscope.projection.outbound.policies import outbound
 from meshscope.projection.patches.patched import PatchedLayers
 from meshscope.projection.result import Projection
 from meshscope.projection.sidecar_scope import applicable_sidecar
+from meshscope.projection.sufficiency import insufficient, pod_note
 from meshscope.projection.unmodelled import unmodelled
 from meshscope.projection.unmodelled_settings import unmodelled_settings
 from meshscope.projection.workload import workload
@@ -53,6 +54,7 @@ def project(
         *mesh.config.notes,
         *mesh.features.notes,
         *mesh.notes,
+        *pod_note(mesh.declared, proxy),
         *(_assumed(name) for name in control_plane.assumed if name != "version"),
         *(note for contribution in said for note in contribution.notes),
     )
@@ -62,6 +64,7 @@ def project(
         unverifiable=tuple(
             dict.fromkeys(
                 (
+                    *insufficient(mesh.declared),
                     *(part for contribution in said for part in contribution.unverifiable),
                     *found.unverifiable,
                 )
