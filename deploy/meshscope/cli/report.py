@@ -135,10 +135,7 @@ class ProxyReport:
             "verdict": verdict["verdict"],
             "inference_coverage": None if self.coverage is None else round(self.coverage, 4),
             "policies": verdict["policies"],
-            "differences": [
-                {**found, "help": f"See `{CODES[found['code']].page}`."}
-                for found in verdict["differences"]
-            ],
+            "differences": verdict["differences"],
             "unverifiable": verdict["unverifiable"],
             "notes": verdict["notes"],
         }
@@ -213,7 +210,27 @@ class CheckReport:
             ],
             "proxies": [proxy.to_json() for proxy in self.proxies],
             "findings": [found.to_json() for found in self.findings],
+            "codes": {
+                code: {
+                    "title": CODES[code].title,
+                    "help": CODES[code].help,
+                    "page": CODES[code].page,
+                }
+                for code in self.codes
+            },
         }
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes that the report says, each once: differences first, limits last."""
+        verdicts = [proxy.verdict for proxy in self.proxies]
+        said = (
+            *(found.code for verdict in verdicts for found in verdict.differences),
+            *(found.code for found in self.findings),
+            *(proxy.code for proxy in self.proxies if proxy.verdict.verdict == "unknown"),
+            *(part.code.value for verdict in verdicts for part in verdict.unverifiable),
+        )
+        return tuple(dict.fromkeys(said))
 
     def summary(self) -> dict[str, Any]:
         """Numbers."""

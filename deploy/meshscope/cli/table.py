@@ -233,14 +233,6 @@ def _closing(report: CheckReport) -> Iterator[str]:
         f"{number(summary['differences'], 'difference', 'differences')}, "
         f"{number(len(report.findings), 'finding', 'findings')}{f' ({found})' if found else ''}."
     )
-    said = dict.fromkeys(
-        [
-            *(found.code for proxy in report.proxies for found in proxy.verdict.differences),
-            *(found.code for found in report.findings),
-            *(proxy.code for proxy in report.proxies if proxy.verdict.verdict == "unknown"),
-            *(part.code.value for proxy in report.proxies for part in proxy.verdict.unverifiable),
-        ]
-    )
-    if said:
-        yield f"`meshscope explain {next(iter(said))}` says more about a code."
+    if report.codes:
+        yield f"`meshscope explain {report.codes[0]}` says more about a code."
     yield CONCLUSIONS[report.exit_code]
