@@ -15,11 +15,13 @@ from check_reports import (
     DUMP,
     MANIFEST,
     Mesh,
+    dump,
     rule,
     run,
     text,
 )
 
+from meshscope.cli.codes import CODES
 from meshscope.cli.examine import Inputs, examine
 from meshscope.cli.report import (
     CheckReport,
@@ -178,6 +180,18 @@ def test_long_values_are_wrapped_and_not_cut() -> None:
     shown = text(run(Mesh(observed)), width=60)
     assert max(map(len, shown.splitlines())) <= 60
     assert shown.count("§") == 5 * 40
+
+
+def test_every_code_of_a_report_is_explained_in_its_json() -> None:
+    mesh = Mesh(DRIFTING, (Unverifiable("not built yet", Kind.TELEMETRY),))
+    gateway = ("cart-2.shop.json", dump("router~1~a.b~c"))
+    report = run(mesh, MANIFEST, ("cart-1.shop.json", DUMP), gateway).to_json()
+    assert list(report["codes"]) == ["MSC-1083", "MSC-1063", "MSC-2003", "MSC-5013", "MSC-5004"]
+    assert report["codes"]["MSC-1083"] == {
+        "title": "The access rules of a port differ",
+        "help": CODES["MSC-1083"].help,
+        "page": "meshscope explain MSC-1083",
+    }
 
 
 def test_the_json_is_as_it_was_released() -> None:

@@ -39,6 +39,10 @@ class Code:
         """The command that prints the page of the code."""
         return f"meshscope explain {self.code}"
 
+    def to_json(self) -> dict[str, str]:
+        """The code as in the JSON report, without itself."""
+        return {"title": self.title, "help": self.help, "page": self.page}
+
 
 _DRIFT_HELP: Final[Mapping[Change, str]] = {
     "missing": "Find out why the proxy does not hold it: `istioctl proxy-status` tells whether it "

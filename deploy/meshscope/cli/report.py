@@ -210,14 +210,7 @@ class CheckReport:
             ],
             "proxies": [proxy.to_json() for proxy in self.proxies],
             "findings": [found.to_json() for found in self.findings],
-            "codes": {
-                code: {
-                    "title": CODES[code].title,
-                    "help": CODES[code].help,
-                    "page": CODES[code].page,
-                }
-                for code in self.codes
-            },
+            "codes": {code: CODES[code].to_json() for code in self.codes},
         }
 
     @property
@@ -229,8 +222,9 @@ class CheckReport:
             *(found.code for found in self.findings),
             *(proxy.code for proxy in self.proxies if proxy.verdict.verdict == "unknown"),
             *(part.code.value for verdict in verdicts for part in verdict.unverifiable),
+            *(note.partition(":")[0] for verdict in verdicts for note in verdict.notes),
         )
-        return tuple(dict.fromkeys(said))
+        return tuple(code for code in dict.fromkeys(said) if code in CODES)
 
     def summary(self) -> dict[str, Any]:
         """Numbers."""
