@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from declared import client, declare, projected, service, to, virtual_service
+from declared import client, declare, projected, service, to, virtual_service, without_lacks
 
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.resource import Resource
@@ -21,7 +21,7 @@ WEB = "web.shop.svc.cluster.local"
 
 def with_environment(version: str, *resources: Resource, **environment: str) -> Projection:
     control_plane = ControlPlane(version=version, environment=environment)
-    return project(control_plane, resources, client())
+    return without_lacks(project(control_plane, resources, client()))
 
 
 def kinds(found: Projection) -> set[Kind | None]:
