@@ -1,0 +1,193 @@
+"""What the HTTP rules of a virtual host do with a request."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from meshscope.algebra.request import Request
+from meshscope.evaluation.matching import Doubt, route_meets
+from meshscope.evaluation.rewriting import UnknownTargetError, location, sent_on
+from meshscope.evaluation.trace import Outcome, Share, Step
+from meshscope.policy import key
+from meshscope.policy.destination import Destination
+from meshscope.policy.endpoints import Endpoints
+from meshscope.policy.http_route import Forward, HttpRule
+from meshscope.policy.key import PolicyKey
+from meshscope.policy.policy import Policy
+from meshscope.policy.target import Target, WeightedTarget
+
+Policies = Mapping[PolicyKey, Policy]
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Decisions of routing and their outcome."""
+
+    steps: tuple[Step, ...]
+    outcome: Outcome
+
+
+def route(
+    rules: Sequence[HttpRule],
+    request: Request,
+    policy: PolicyKey,
+    policies: Policies,
+    chance: float | None = None,
+) -> Routed:
+    """Take the first rule that matches and do what it says.
+
+    Args:
+        rules: In order.
+        request: Normalised.
+        policy: Where the rules stand.
+        policies: All of the proxy's, for destinations.
+        chance: See `route_meets`.
+    """
+    for number, rule in enumerate(rules):
+        truth = route_meets(rule.match, request, chance)
+        if isinstance(truth, Doubt):
+            step = Step("route", f"rule {number} may match: {truth.reason}", policy, str(number))
+            return Routed((step,), Outcome("undecided", detail=truth.reason))
+        if truth:
+            step = Step("route", f"rule {number}{_named(rule)} matches", policy, str(number))
+            routed = _act(rule, number, request, policy, policies)
+            return Routed((step, *routed.steps), routed.outcome)
+    step = Step("route", f"none of {len(rules)} rules matches", policy)
+    return Routed((step,), Outcome("answered", "no_route", 404))
+
+
+def _named(rule: HttpRule) -> str:
+    return f" ({rule.name})" if rule.name else ""
+
+
+def _act(
+    rule: HttpRule, number: int, request: Request, policy: PolicyKey, policies: Policies
+) -> Routed:
+    steps: list[Step] = []
+    position = str(number)
+    # Faults are injected by a filter before the router: also where the rule answers itself.
+    fault = rule.fault
+    if fault is not None:
+        if fault.delay_ms is not None and fault.delay_fraction.parts_per_million:
+            share = fault.delay_fraction.parts_per_million / 1_000_000
+            says = f"{share:.4g} of the requests wait {fault.delay_ms} ms"
+            steps.append(Step("fault", says, policy, position))
+        status = fault.abort_status or (200 if fault.abort_grpc_status is not None else 0)
+        share = fault.abort_fraction.parts_per_million / 1_000_000
+        if status and share:
+            says = f"{share:.4g} of the requests are answered with {status}"
+            steps.append(Step("fault", says, policy, position))
+            if share >= 1:
+                grpc_status = fault.abort_grpc_status
+                return Routed(tuple(steps), Outcome("answered", "fault", status, grpc_status))
+    try:
+        if rule.redirect is not None:
+            url = location(request, rule, rule.redirect, "http")
+            steps.append(Step("rewrite", f"redirected to {url}", policy, position))
+            return Routed(
+                tuple(steps), Outcome("answered", status=rule.redirect.status, location=url)
+            )
+        if rule.respond is not None:
+            return Routed(tuple(steps), Outcome("answered", status=rule.respond.status))
+        if rule.forward is not None:
+            routed = _forward(rule, rule.forward, request, policy, position, policies)
+            return Routed((*steps, *routed.steps), routed.outcome)
+    except UnknownTargetError as error:
+        steps.append(Step("rewrite", str(error), policy, position))
+        return Routed(tuple(steps), Outcome("undecided", detail=str(error)))
+    detail = "the action of the rule is not modelled"
+    return Routed(tuple(steps), Outcome("undecided", detail=detail))
+
+
+def _forward(
+    rule: HttpRule,
+    forward: Forward,
+    request: Request,
+    policy: PolicyKey,
+    position: str,
+    policies: Policies,
+) -> Routed:
+    authority, target = sent_on(request, forward.rewrite, rule.match)
+    steps: list[Step] = []
+    if authority != request.authority or target != request.target():
+        says = f"sent on as {authority or 'the host of the endpoint'}{target}"
+        steps.append(Step("rewrite", says, policy, position))
+    if forward.retry is not None and forward.retry.attempts:
+        says = f"repeated up to {forward.retry.attempts} times on {', '.join(forward.retry.on)}"
+        steps.append(Step("retry", says, policy, position))
+    for mirror in forward.mirrors:
+        share = mirror.fraction.parts_per_million / 1_000_000
+        says = f"{share:.4g} of the requests are copied to {mirror.target}"
+        steps.append(Step("mirror", says, policy, position))
+    reached = destinations(forward.to, policies, authority)
+    steps += reached.steps
+    outcome = reached.outcome
+    if outcome.result == "forwarded":
+        outcome = replace(outcome, target=target, timeout_ms=forward.timeout_ms)
+    elif outcome.reason == "no_cluster":
+        outcome = Outcome("answered", "no_cluster", forward.unknown_destination_status)
+    return Routed(tuple(steps), outcome)
+
+
+def destinations(
+    targets: Sequence[WeightedTarget], policies: Policies, authority: str = ""
+) -> Routed:
+    """Where a split leads; a destination that the proxy does not know is an error.
+
+    `authority` is the host as the rule leaves it, before a destination changes it.
+    """
+    total = sum(target.weight for target in targets)
+    steps: list[Step] = []
+    shares: list[Share] = []
+    for found in targets:
+        missing = _missing(found.target, policies)
+        shares.append(Share(found.target, found.weight / total, found.host_rewrite or authority))
+        says = f"{found.weight / total:.4g} to {found.target}"
+        steps.append(
+            Step(
+                "destination",
+                says + (", which does not exist" if missing else ""),
+                _destination_key(found.target),
+            )
+        )
+        if not missing:
+            steps += _endpoint_steps(found.target, policies)
+    if not shares:
+        return Routed(
+            (Step("destination", "there is no destination"),),
+            Outcome("answered", "no_cluster", 503),
+        )
+    if all(_missing(share.target, policies) for share in shares):
+        return Routed(tuple(steps), Outcome("answered", "no_cluster", 503))
+    return Routed(tuple(steps), Outcome("forwarded", destinations=tuple(shares)))
+
+
+def _destination_key(target: Target) -> PolicyKey | None:
+    match target.direction:
+        case "outbound":
+            return key.destination(target.host, target.port, target.subset)
+        case "inbound":
+            return key.inbound(target.port)
+    return None
+
+
+def _missing(target: Target, policies: Policies) -> bool:
+    """Whether a destination is none of the proxy's; clusters of other names have no policy."""
+    if target.direction != "outbound":
+        return False
+    return key.destination(target.host, target.port, target.subset) not in policies
+
+
+def _endpoint_steps(target: Target, policies: Policies) -> list[Step]:
+    if target.direction != "outbound":
+        return []
+    place = key.endpoints(target.host, target.port, target.subset)
+    held = policies.get(place)
+    content = None if held is None else held.content
+    count = 0
+    if isinstance(content, Endpoints):
+        count = sum(len(locality.endpoints) for locality in content.localities)
+    destination = policies.get(key.destination(target.host, target.port, target.subset))
+    mode = ""
+    if destination is not None and isinstance(destination.content, Destination):
+        mode = f", TLS {destination.content.tls_mode}"
+    return [Step("endpoints", f"{count} endpoints{mode}", place)]
