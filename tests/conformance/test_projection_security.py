@@ -160,7 +160,7 @@ def projected(
         switches=switches(switch, env, istio),
         hosts=frozenset(hosts),
         find_service=find_service,
-        find_policy=inbound_policies_of(rules, proxy.namespace, config, istio),
+        find_policy=inbound_policies_of(rules, proxy.namespace, hosts.get, config, istio),
     )
     plans = ports(
         sidecar_of(of_kind("Sidecar"), proxy.namespace, labels, root),

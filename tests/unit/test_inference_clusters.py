@@ -77,7 +77,7 @@ def test_limits() -> None:
     assert found.connection_pool == ConnectionPool(
         max_connections=7,
         track_remaining=True,
-        retry_budget_percent=25,
+        retry_budget_percent="25",
         retry_min_concurrency=5,
         connect_timeout_ms=10_000,
         keepalive_time_s=9,
@@ -133,11 +133,11 @@ def test_load_balancing() -> None:
     slow = {
         "slow_start_window": "20s",
         "aggression": {"default_value": 1, "runtime_key": "("},
-        "min_weight_percent": {"value": 20},
+        "min_weight_percent": {"value": 20.5},
     }
     assert destination(
         round_robin_lb_config={"slow_start_config": slow}
-    ).load_balancing == LoadBalancing("round_robin", 0, 20_000, "1", 20)
+    ).load_balancing == LoadBalancing("round_robin", 0, 20_000, "1", "20.5")
 
 
 def test_outlier_detection() -> None:

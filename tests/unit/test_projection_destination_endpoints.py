@@ -254,6 +254,32 @@ def test_a_service_entry_selects_workload_entries_and_ready_pods() -> None:
     assert [i.address for i in found] == ["10.7.0.1", "10.0.0.1"]
 
 
+@pytest.mark.parametrize(
+    ("target", "ports", "number"),
+    [
+        (8080, {"http": 9080}, 9080),
+        (8080, {"other": 9080}, 8080),
+        ("web", {"web": 9080}, 9080),
+        ("web", {"http": 9080}, None),
+    ],
+)
+def test_ports_of_a_workload_entry_that_a_service_selects(
+    target: int | str, ports: dict[str, int], number: int | None
+) -> None:
+    spec = {
+        "selector": {"app": "books"},
+        "ports": [{"name": "http", "port": 80, "targetPort": target}],
+    }
+    selecting = Resource("", "v1", "Service", "shop", "books", body={"spec": spec})
+    entry = resource(
+        "WorkloadEntry",
+        "vm",
+        {"spec": {"address": "10.7.0.1", "labels": {"app": "books"}, "ports": ports}},
+    )
+    found = InstanceIndex((selecting, entry)).of(BOOKS.host, "shop")
+    assert [i.port for i in found] == ([] if number is None else [number])
+
+
 def test_names_are_no_endpoints_of_a_service_that_is_not_resolved_by_name() -> None:
     found = seen(instance("vm.example.com"), instance("10.0.0.1"))
     assert [e.address for loc in found.localities for e in loc.endpoints] == ["10.0.0.1"]

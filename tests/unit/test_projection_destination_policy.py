@@ -282,7 +282,18 @@ def test_warm_up() -> None:
     found = toward(loadBalancer={"simple": "ROUND_ROBIN", "warmup": {"duration": "60s"}})
     balancing = found.load_balancing
     assert (balancing.policy, balancing.slow_start_ms) == ("round_robin", 60_000)
-    assert (balancing.slow_start_aggression, balancing.slow_start_min_weight_percent) == ("1", 10)
+    assert (balancing.slow_start_aggression, balancing.slow_start_min_weight_percent) == ("1", "10")
+
+
+def test_percentages_may_have_fractions() -> None:
+    found = toward(
+        loadBalancer={"warmup": {"duration": "60s", "minimumPercent": 12.5}},
+        retryBudget={"percent": 33.5, "budgetInterval": "2s"},
+    )
+    assert found.load_balancing.slow_start_min_weight_percent == "12.5"
+    pool = found.connection_pool
+    assert (pool.retry_budget_percent, pool.retry_min_concurrency) == ("33.5", 3)
+    assert pool.retry_budget_interval_ms == 2_000
 
 
 def test_clusters_that_stand_for_no_service() -> None:

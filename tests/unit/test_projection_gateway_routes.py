@@ -149,6 +149,8 @@ def test_filters() -> None:
 
     moved = filtered("RequestRedirect", "requestRedirect", {"scheme": "https", "statusCode": 302})
     assert moved.redirect == Redirect(302, scheme="https")
+    by_default = filtered("RequestRedirect", "requestRedirect", {"scheme": "https"})
+    assert by_default.redirect == Redirect(302, scheme="https")
     cut = filtered(
         "URLRewrite",
         "urlRewrite",
@@ -174,6 +176,7 @@ def test_filters() -> None:
     assert shared.cors is not None
     assert {match.type for match in shared.cors.allow_origins} == {"regex", "prefix"}
     assert not shared.cors.forward_unmatched_preflights
+    assert shared.cors.max_age == "5"
 
 
 def test_timeouts_and_retries() -> None:

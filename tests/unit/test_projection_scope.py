@@ -49,6 +49,8 @@ def test_an_egress_listener_imports_what_its_hosts_name() -> None:
     assert seen(projected(*services, sidecar("default", {"hosts": ["~/*"]}))) == []
     without = sidecar("default", {"hosts": ["*/*", "~bank/*"]})
     assert seen(projected(*services, without)) == ["api.shop", "web.shop"]
+    nothing = sidecar("default", {"hosts": ["./*", "bank/*", "~/*"]})
+    assert seen(projected(*services, nothing)) == []
 
 
 def test_destinations_of_a_virtual_service_are_imported_with_the_ports_that_it_names() -> None:

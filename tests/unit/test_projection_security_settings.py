@@ -95,9 +95,17 @@ class TestSwitches:
 class TestOwnLimits:
     TARGET = ServiceTarget("web.shop.svc.cluster.local", "shop", "web", 80, 8080, "http")
 
-    def limits(self, *rules: Resource, version: tuple[int, int] = (1, 31)) -> list[Any]:
+    def limits(
+        self, *rules: Resource, version: tuple[int, int] = (1, 31), imported: bool = True
+    ) -> list[Any]:
         mesh_config = {"defaultTrafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 9}}}}
-        find = inbound_policies_of(RuleIndex(rules, "istio-system"), "shop", mesh_config, version)
+        find = inbound_policies_of(
+            RuleIndex(rules, "istio-system"),
+            "shop",
+            {self.TARGET.host: "shop"}.get if imported else {}.get,
+            mesh_config,
+            version,
+        )
         (plan,) = service_ports([self.TARGET])
         return [
             (policy or {}).get("connectionPool", {}).get("tcp", {}).get("maxConnections")
@@ -119,6 +127,10 @@ class TestOwnLimits:
     def test_of_the_rule_for_the_own_service(self) -> None:
         rule = self.rule("r", {"connectionPool": {"tcp": {"maxConnections": 1}}})
         assert self.limits(rule) == [1]
+
+    def test_not_of_a_service_that_its_sidecar_does_not_import(self) -> None:
+        rule = self.rule("r", {"connectionPool": {"tcp": {"maxConnections": 1}}})
+        assert self.limits(rule, imported=False) == [9]
 
     def test_port_levels_know_the_port_of_the_service(self) -> None:
         level = {"port": {"number": 80}, "connectionPool": {"tcp": {"maxConnections": 2}}}

@@ -96,6 +96,14 @@ def test_a_service_entry_lists_it_or_selects_it(spec: dict[str, Any], target: in
     assert [t.target_port for t in found.targets] == ([] if target is None else [target])
 
 
+def test_a_service_entry_of_another_namespace_that_lists_its_address_is_not_served() -> None:
+    spec = {"hosts": ["e.example"], "ports": [{"number": 80, "name": "http"}]}
+    elsewhere = declare(
+        "ServiceEntry", "e", {**spec, "endpoints": [{"address": ADDRESS}]}, namespace="bank"
+    )
+    assert seen(elsewhere).targets == ()
+
+
 def test_a_workload_entry_says_its_own_ports() -> None:
     chosen = declare(
         "WorkloadEntry", "vm", {"address": ADDRESS, "labels": {"app": "a"}, "ports": {"http": 7}}

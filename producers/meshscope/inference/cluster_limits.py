@@ -18,7 +18,7 @@ _ENVOY_RETRIES: Final = 3
 """Envoy's own limits, where a cluster sets none."""
 
 _CONNECT_TIMEOUT_MS: Final = 5_000
-_DEFAULT_MINIMUM_WEIGHT: Final = 10
+_DEFAULT_MINIMUM_WEIGHT: Final = "10"
 
 
 def load_balancing(cluster: Message) -> LoadBalancing:
@@ -51,7 +51,7 @@ def _ring_size(cluster: Message) -> int:
     return 0 if maglev is None else maglev.integer("table_size")
 
 
-def _slow_start(cluster: Message) -> tuple[int, str, int]:
+def _slow_start(cluster: Message) -> tuple[int, str, str]:
     """Window in milliseconds, growth factor as text, first weight in percent."""
     for name in ("round_robin_lb_config", "least_request_lb_config"):
         settings = cluster.message(name)
@@ -63,10 +63,10 @@ def _slow_start(cluster: Message) -> tuple[int, str, int]:
         if aggression is not None:
             aggression.require("runtime_key", "(")
             factor = f"{aggression.number('default_value'):g}"
-        percent = found.percent("min_weight_percent")
+        percent = found.decimal_percent("min_weight_percent")
         weight = _DEFAULT_MINIMUM_WEIGHT if percent is None else percent
         return found.milliseconds("slow_start_window") or 0, factor, weight
-    return 0, "", 0
+    return 0, "", ""
 
 
 def connection_pool(
@@ -90,9 +90,12 @@ def connection_pool(
         max_requests=_limit(limits, "max_requests", _ENVOY_CONNECTIONS),
         max_retries=_limit(limits, "max_retries", _ENVOY_RETRIES),
         track_remaining=limits is not None and limits.boolean("track_remaining"),
-        retry_budget_percent=None if budget is None else budget.percent("budget_percent"),
+        retry_budget_percent=None if budget is None else budget.decimal_percent("budget_percent"),
         retry_min_concurrency=(
             None if budget is None else budget.optional_integer("min_retry_concurrency")
+        ),
+        retry_budget_interval_ms=(
+            None if budget is None else budget.milliseconds("budget_interval")
         ),
         connect_timeout_ms=_CONNECT_TIMEOUT_MS if timeout is None else timeout,
         keepalive_time_s=_limit(keepalive, "keepalive_time", 0),

@@ -225,6 +225,11 @@ class Message:
         message.rest["value"] = value
         return None
 
+    def decimal_percent(self, name: str) -> str | None:
+        """A `Percent` message as a decimal number; None where it is not set."""
+        message = self.message(name)
+        return None if message is None else f"{message.number('value'):g}"
+
     def milliseconds(self, name: str) -> int | None:
         """A `Duration` field in milliseconds; None where it is not set.
 

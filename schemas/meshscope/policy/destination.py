@@ -20,7 +20,7 @@ class LoadBalancing:
         ring_size: Minimum size of the ring, or size of the Maglev table; 0: Envoy's default.
         slow_start_ms: Time over which a new endpoint is warmed up; 0: none.
         slow_start_aggression: Its growth factor, as text.
-        slow_start_min_weight_percent: Its first weight.
+        slow_start_min_weight_percent: Its first weight, a decimal number as text.
         locality_weighted: Localities are chosen by weight.
         panic_threshold_percent: Share of healthy endpoints below which all are used.
         override_port: Port used instead of the original destination's; 0: none.
@@ -30,7 +30,7 @@ class LoadBalancing:
     ring_size: int = 0
     slow_start_ms: int = 0
     slow_start_aggression: str = ""
-    slow_start_min_weight_percent: int = 0
+    slow_start_min_weight_percent: str = ""
     locality_weighted: bool = False
     panic_threshold_percent: int | None = None
     override_port: int = 0
@@ -43,7 +43,9 @@ class ConnectionPool:
     Attributes:
         max_connections, max_pending_requests, max_requests, max_retries: Circuit breakers.
         track_remaining: Whether statistics show what remains of them.
-        retry_budget_percent, retry_min_concurrency: None: `max_retries` counts.
+        retry_budget_percent, retry_min_concurrency: None: `max_retries` counts. The percentage is a
+            decimal number as text.
+        retry_budget_interval_ms: None: Envoy's default.
         connect_timeout_ms: For a new connection.
         keepalive_time_s, keepalive_interval_s, keepalive_probes: TCP keepalive; 0: kernel's.
         idle_timeout_ms: None: Envoy's default of one hour.
@@ -57,8 +59,9 @@ class ConnectionPool:
     max_requests: int = UNLIMITED
     max_retries: int = UNLIMITED
     track_remaining: bool = False
-    retry_budget_percent: int | None = None
+    retry_budget_percent: str | None = None
     retry_min_concurrency: int | None = None
+    retry_budget_interval_ms: int | None = None
     connect_timeout_ms: int = 5_000
     keepalive_time_s: int = 0
     keepalive_interval_s: int = 0

@@ -89,6 +89,7 @@ FIELD_NAMES: Final[Mapping[type, Mapping[str, str]]] = {
         "max_requests": "http.http2MaxRequests",
         "max_retries": "http.maxRetries",
         "retry_budget_percent": "/trafficPolicy.retryBudget.percent",
+        "retry_budget_interval_ms": "/trafficPolicy.retryBudget.budgetInterval",
         "retry_min_concurrency": "/trafficPolicy.retryBudget.minRetryConcurrency",
         "connect_timeout_ms": "tcp.connectTimeout",
         "keepalive_time_s": "tcp.tcpKeepalive.time",

@@ -89,6 +89,8 @@ def _render(value: Any, field: str = "") -> str:
             return f"{value}%"
         return "unlimited" if value == UNLIMITED else str(value)
     if isinstance(value, str):
+        if value and field.endswith("_percent"):
+            return f"{value}%"
         if field in _CLUSTERS:
             return _cluster(value)
         return _VALUES.get((field, value)) or value or NOTHING

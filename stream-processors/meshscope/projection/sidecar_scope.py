@@ -74,6 +74,11 @@ class SidecarScope:
         """The Sidecar's spec; empty: none applies."""
         return {} if self.sidecar is None else self.sidecar.spec
 
+    def namespace_of(self, host: str) -> str | None:
+        """Namespace of the service that is seen under a host; None: none is."""
+        service = self.by_host.get(host)
+        return None if service is None else service.namespace
+
     def listener_for(self, port: int, bind: str) -> EgressListener | None:
         """The listener whose services a route table holds.
 
@@ -194,10 +199,9 @@ class ScopeBuilder:
         found: dict[str, _Hosts] = defaultdict(_Hosts)
         for text in spec.get("hosts") or ():
             place, _, host = text.partition("/")
-            excluded = self.exclusions and place.startswith(_EXCLUDED) and place != _EXCLUDED
-            if excluded or (self.exclusions and place == _EXCLUDED and host != "*"):
+            excluded = self.exclusions and place.startswith(_EXCLUDED)
+            if excluded:
                 place = place.removeprefix(_EXCLUDED) or _ANY_NAMESPACE
-                excluded = True
             place = namespace if place == _OWN_NAMESPACE else place
             known = found[place]
             found[place] = (

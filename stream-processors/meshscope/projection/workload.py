@@ -84,7 +84,8 @@ def _targets(
     registry: Registry,
 ) -> Iterator[ServiceTarget]:
     seen: set[tuple[str, ResourceRef]] = set()
-    for service in registry.may_serve(proxy.namespace):
+    # Services do not cross namespaces here, not even ServiceEntries that list the proxy's address.
+    for service in registry.by_namespace.get(proxy.namespace, ()):
         if (service.host, service.ref) in seen:
             # Another address of the same host.
             continue

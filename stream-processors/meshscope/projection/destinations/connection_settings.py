@@ -99,8 +99,17 @@ def connection_pool(
         max_requests=http.get("http2MaxRequests") or UNLIMITED,
         max_retries=max(http.get("maxRetries", 0), 0) or UNLIMITED,
         track_remaining=mesh.track_remaining,
-        retry_budget_percent=_budget(budget, "percent", _DEFAULT_RETRY_BUDGET_PERCENT),
-        retry_min_concurrency=_budget(budget, "minRetryConcurrency", _DEFAULT_RETRY_CONCURRENCY),
+        retry_budget_percent=(
+            None
+            if budget is None
+            else _decimal(budget.get("percent", _DEFAULT_RETRY_BUDGET_PERCENT))
+        ),
+        retry_min_concurrency=(
+            None
+            if budget is None
+            else budget.get("minRetryConcurrency") or _DEFAULT_RETRY_CONCURRENCY
+        ),
+        retry_budget_interval_ms=_optional((budget or {}).get("budgetInterval")),
         connect_timeout_ms=_duration(tcp.get("connectTimeout"), mesh.connect_timeout_ms),
         keepalive_time_s=_duration(keepalive.get("time"), 0) // 1000,
         keepalive_interval_s=_duration(keepalive.get("interval"), 0) // 1000,
@@ -181,7 +190,7 @@ def load_balancing(
         )
     settings = block or {}
     policy, ring_size = _algorithm(settings)
-    window, aggression, weight = _warmup(settings) if policy in _WARMED_UP else (0, "", 0)
+    window, aggression, weight = _warmup(settings) if policy in _WARMED_UP else (0, "", "")
     return LoadBalancing(
         policy,
         ring_size=ring_size,
@@ -204,24 +213,21 @@ def _algorithm(settings: Json) -> tuple[str, int]:
     return "ring_hash", int(consistent.get("minimumRingSize") or _DEFAULT_RING_SIZE)
 
 
-def _warmup(settings: Json) -> tuple[int, str, int]:
+def _warmup(settings: Json) -> tuple[int, str, str]:
     """Window in milliseconds, growth factor, first weight; the older field sets only the first."""
     warmup = settings.get("warmup")
     if warmup is not None:
         percent = warmup.get("minimumPercent", _DEFAULT_WARMUP_PERCENT)
         window = _duration(warmup.get("duration"), 0)
-        return window, f"{float(warmup.get('aggression', 1)):g}", int(percent)
+        return window, _decimal(warmup.get("aggression", 1)), _decimal(percent)
     older = settings.get("warmupDurationSecs")
-    return (0, "", 0) if older is None else (milliseconds(older), "", _DEFAULT_WARMUP_PERCENT)
+    if older is None:
+        return 0, "", ""
+    return milliseconds(older), "", _decimal(_DEFAULT_WARMUP_PERCENT)
 
 
-def _budget(budget: Json | None, name: str, default: int) -> int | None:
-    if budget is None:
-        return None
-    given = budget.get(name)
-    if name == "percent":
-        return default if given is None else int(given)
-    return given or default
+def _decimal(number: float) -> str:
+    return f"{number:g}"
 
 
 def _enforcing(errors: int | None) -> int | None:

@@ -69,6 +69,7 @@ class Memory:
             "inbound",
             context.workload.namespace,
             context.workload.targets,
+            tuple(context.scope.namespace_of(target.host) for target in context.workload.targets),
             id(sidecar),
             proxy.addresses if ingress else (),
             *_ids(found.access, found.tokens, *found.telemetries),
@@ -132,7 +133,11 @@ def _situation(context: Context) -> Situation:
         hosts=frozenset(mesh.registry.by_host),
         find_service=mesh.registry.find,
         find_policy=inbound_policies_of(
-            mesh.known.rules, context.workload.namespace, config.given, mesh.features.version
+            mesh.known.rules,
+            context.workload.namespace,
+            context.scope.namespace_of,
+            config.given,
+            mesh.features.version,
         ),
     )
 

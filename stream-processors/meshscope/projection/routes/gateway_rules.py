@@ -19,6 +19,9 @@ _ANY_PATH: Final[Json] = {"type": "PathPrefix", "value": "/"}
 _RETRY_ON: Final = ("connect-failure", "refused-stream", "unavailable", "cancelled")
 _RETRIES: Final = 2
 _NO_BACKEND_STATUS: Final = 500
+# What the API server fills in; manifests that never passed one lack it.
+_REDIRECT_CODE: Final = 302
+_CORS_SECONDS: Final = 5
 _ANY_ORIGIN: Final = r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s?#]+$"
 
 
@@ -199,7 +202,7 @@ def _redirect(redirect: Json) -> Json:
     """A redirect; where no port is given, that of the request is kept unless the scheme changes."""
     path = redirect.get("path") or {}
     found = {
-        "redirectCode": redirect.get("statusCode"),
+        "redirectCode": redirect.get("statusCode") or _REDIRECT_CODE,
         "authority": redirect.get("hostname"),
         "scheme": redirect.get("scheme"),
         "uri": path.get("replaceFullPath"),
@@ -234,7 +237,7 @@ def _rewrite(rewrite: Json) -> Json:
 
 
 def _cors(cors: Json) -> Json:
-    age = cors.get("maxAge")
+    age = cors.get("maxAge", _CORS_SECONDS)
     return {
         "allowOrigins": [_origin(origin) for origin in cors.get("allowOrigins") or () if origin],
         "allowCredentials": True if cors.get("allowCredentials") else None,

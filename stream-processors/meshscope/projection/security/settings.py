@@ -47,15 +47,21 @@ def switches(
 
 
 def inbound_policies_of(
-    rules: RuleIndex, namespace: str, mesh_config: Mapping[str, Any], version: tuple[int, int]
+    rules: RuleIndex,
+    namespace: str,
+    seen: Callable[[str], str | None],
+    mesh_config: Mapping[str, Any],
+    version: tuple[int, int],
 ) -> PolicyLookup:
     """Find the traffic policy that a workload applies to its own ports.
 
-    Rules with a workload selector are for clients; they do not count.
+    Rules with a workload selector are for clients; they do not count. Neither do those of a service
+    that the workload serves but does not see, because its Sidecar does not import it.
 
     Args:
         rules: Every DestinationRule.
         namespace: Namespace of the workload.
+        seen: Namespace of the service that the workload sees under a host; None: it sees none.
         mesh_config: MeshConfig.
         version: Of the control plane.
     """
@@ -63,8 +69,8 @@ def inbound_policies_of(
     defaults = mesh_config.get("defaultTrafficPolicy") if known else None
 
     def find(plan: PortPlan) -> tuple[Mapping[str, Any] | None, ...]:
-        owner = plan.owner
-        if owner is None:
+        owner = None if plan.owner is None else seen(plan.owner.host)
+        if plan.owner is None or owner is None:
             return (effective(None, None, plan.policy_port, defaults).blocks,)
         return tuple(
             effective(
@@ -73,7 +79,7 @@ def inbound_policies_of(
                 plan.policy_port,
                 defaults,
             ).blocks
-            for found in rules.candidates(namespace, owner.namespace, owner.host)
+            for found in rules.candidates(namespace, owner, plan.owner.host)
         )
 
     return find

@@ -147,20 +147,6 @@ class Registry:
             found[service.namespace].append(service)
         return {namespace: tuple(services) for namespace, services in found.items()}
 
-    def may_serve(self, namespace: str) -> tuple[Service, ...]:
-        """Services that workloads of a namespace may serve, oldest first.
-
-        A Kubernetes Service has workloads of its own namespace; a ServiceEntry may list any
-        address.
-        """
-        own = self.by_namespace.get(namespace, ())
-        found = {*(s for s in own if s.from_kubernetes), *self._declared}
-        return tuple(sorted(found, key=self.ranks.__getitem__))
-
-    @cached_property
-    def _declared(self) -> tuple[Service, ...]:
-        return tuple(service for service in self.services if not service.from_kubernetes)
-
     @cached_property
     def ranks(self) -> Mapping[Service, int]:
         """The place of every service in the order of age."""
