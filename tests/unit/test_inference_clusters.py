@@ -273,6 +273,18 @@ def test_tls_parameters() -> None:
     )
 
 
+def test_an_empty_validation_context_trusts_anybody() -> None:
+    socket = {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": any_(
+            "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            {"sni": "s", "common_tls_context": {"validation_context": {}}},
+        ),
+    }
+
+    assert destination(transport_socket=socket).tls == ClientTls(sni="s")
+
+
 def test_a_socket_that_does_not_say_what_it_is_is_reported() -> None:
     socket = {"name": "envoy.transport_sockets.tls"}
 

@@ -236,6 +236,16 @@ def test_endpoints_of_a_service_entry() -> None:
     ]
 
 
+def test_every_address_of_a_service_entry_brings_its_endpoints_again() -> None:
+    entry = service_entry(
+        resolution="STATIC",
+        addresses=["10.8.0.1", "10.8.0.2"],
+        endpoints=[{"address": "10.7.0.1", "weight": 3}],
+    )
+    found = InstanceIndex((entry,)).of("x.org", "shop")
+    assert [(i.address, i.weight) for i in found] == [("10.7.0.1", 3)] * 2
+
+
 def test_a_service_entry_by_name_is_its_own_endpoint() -> None:
     (found,) = InstanceIndex((service_entry(resolution="DNS"),)).of("x.org", "shop")
     assert (found.address, found.port, found.tls_mode) == ("x.org", 8080, "")

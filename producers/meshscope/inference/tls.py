@@ -87,6 +87,8 @@ def _validation(common: Message) -> tuple[str, Message | None]:
     """Name of the trusted certificates, and the conditions on names."""
     combined = common.message("combined_validation_context")
     if combined is None:
+        # Istio writes an empty one where verification is to be skipped; that is the same as none.
+        common.constant("validation_context", {})
         return secret(common.message("validation_context_sds_secret_config")), None
     trusted = secret(combined.message("validation_context_sds_secret_config"))
     return trusted, combined.message("default_validation_context")
