@@ -288,6 +288,8 @@ def test_ports_of_a_workload_entry_that_a_service_selects(
     )
     found = InstanceIndex((selecting, entry)).of(BOOKS.host, "shop")
     assert [i.port for i in found] == ([] if number is None else [number])
+    headless = replace(selecting, body={"spec": {**spec, "clusterIP": "None"}})
+    assert InstanceIndex((headless, entry)).of(BOOKS.host, "shop") == ()
 
 
 def test_names_are_no_endpoints_of_a_service_that_is_not_resolved_by_name() -> None:

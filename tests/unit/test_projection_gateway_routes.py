@@ -227,6 +227,20 @@ def test_a_route_that_istio_does_not_accept_has_no_effect(rule: Mapping[str, Any
     assert [each.name for each in rules_of(broken)] == ["default"]
 
 
+def test_a_mirror_that_is_not_there_is_left_out_of_an_http_route_and_breaks_a_grpc_route() -> None:
+    absent = {"backendRef": {"name": "nobody", "port": 80}}
+    rule = {
+        "backendRefs": [BACKEND],
+        "filters": [{"type": "RequestMirror", "requestMirror": absent}],
+        "name": "mirrored",
+    }
+    (kept,) = rules_of(http_route("r", rule))
+    assert kept.name == "mirrored"
+    assert kept.forward is not None
+    assert kept.forward.mirrors == ()
+    assert [each.name for each in rules_of(http_route("r", rule, kind="GRPCRoute"))] == ["default"]
+
+
 def test_a_virtual_service_and_a_route_of_the_own_namespace() -> None:
     vs = virtual_service(
         "web", ["web"], {"name": "vs", "route": [{"destination": {"host": "web"}}]}

@@ -202,3 +202,4 @@ class TestHttpSettings:
     def test_what_the_node_says(self) -> None:
         found = self.read({}, {}, IDLE_TIMEOUT="90s", HTTP10="1").outbound()
         assert (found.idle_timeout_ms, found.http10) == (90_000, True)
+        assert not self.read({}, {}, HTTP10="1").sniffs_http10

@@ -28,6 +28,10 @@ _HTTP_RBAC: Final = "envoy.filters.http.rbac"
 _NETWORK_RBAC: Final = "envoy.filters.network.rbac"
 
 
+STATISTICS_FILTERS: Final = ("mongo", "mysql")
+"""Roles of filters that decode a protocol only to count its operations."""
+
+
 @dataclass(slots=True)
 class TcpForward:
     """Where a TCP chain sends its connections."""
@@ -212,6 +216,12 @@ _NETWORK_FILTERS: Final[NetworkFilters] = {
     f"{_EXTENSIONS}ext_authz.v3.ExtAuthz": ("envoy.filters.network.ext_authz", _ext_authz),
     "stats.PluginConfig": ("istio.stats", _stats),
     _EXCHANGE: ("istio.metadata_exchange", _exchange),
+    f"{_EXTENSIONS}mongo_proxy.v3.MongoProxy": (
+        "envoy.filters.network.mongo_proxy", lambda *_: "mongo"
+    ),
+    f"{_EXTENSIONS}mysql_proxy.v3.MySQLProxy": (
+        "envoy.filters.network.mysql_proxy", lambda *_: "mysql"
+    ),
 }
 
 

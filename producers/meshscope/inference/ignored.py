@@ -62,6 +62,8 @@ IGNORED: Final[dict[tuple[str, str], str]] = {
     ),
     ("HttpConnectionManager", "stat_prefix"): _STATISTICS,
     ("TcpProxy", "stat_prefix"): _STATISTICS,
+    ("MongoProxy", "stat_prefix"): _STATISTICS,
+    ("MySQLProxy", "stat_prefix"): _STATISTICS,
     ("ExtAuthz", "stat_prefix"): _STATISTICS,
     ("RBAC", "stat_prefix"): _STATISTICS,
     ("RBAC", "rules_stat_prefix"): _STATISTICS,

@@ -3,6 +3,7 @@
 from typing import Final, Literal
 
 from meshscope.inference.chains import (
+    STATISTICS_FILTERS,
     ReadChain,
     chain_match,
     chain_protocol,
@@ -84,6 +85,10 @@ class OutboundReader:
         if refuses_own_port(chain, match, self._port):
             return OutboundChain(match, to=refusing(chain), connect_timeout_ms=timeout or 0)
         read = read_chain(chain, places, self._tracing, self._evidence.jwks, inbound=False)
+        order = read.filters.order
+        # They differ from chain to chain, while the order of the others is the same on all.
+        statistics = [role for role in order if role in STATISTICS_FILTERS]
+        read.filters.order = [role for role in order if role not in STATISTICS_FILTERS]
         self._keep(read, protocol)
         self._evidence.listener_clusters |= read.filters.clusters
         if read.filters.route_table:
@@ -99,6 +104,7 @@ class OutboundReader:
             hash=tcp.hash,
             tunnel=tcp.tunnel,
             connect_timeout_ms=timeout or 0,
+            statistics_of=" ".join(statistics),
         )
 
     def _keep(self, read: ReadChain, protocol: str) -> None:

@@ -12,7 +12,8 @@ class FilterOrder:
     Attributes:
         filters: Roles in order, equal neighbours once: `custom`, `jwt`, `audit`, `deny`, `allow`,
             `fault`, `cors`, `alpn`, `grpc_stats`, `grpc_web`, `metadata_exchange`, `stats`,
-            `router`, `tcp_proxy`, `extension:<name>` …
+            `router`, `tcp_proxy`, `extension:<name>` … `mongo` and `mysql` stand here for inbound chains;
+            for outbound ones see `OutboundChain.statistics_of`.
     """
 
     filters: tuple[str, ...]

@@ -58,6 +58,8 @@ class OutboundChain:
         hash: What consistent hashing of TCP connections hashes.
         tunnel: Host and port of a CONNECT tunnel (`host:port`, `POST host:port`); empty: none.
         connect_timeout_ms: Limit for the handshake of the connection that was accepted; 0: none.
+        statistics_of: Protocol that is decoded on the way to count its operations (`mongo`,
+            `mysql`); empty: none.
     """
 
     match: ChainMatch = ChainMatch()
@@ -69,6 +71,7 @@ class OutboundChain:
     hash: tuple[HashPolicy, ...] = ()
     tunnel: str = ""
     connect_timeout_ms: int = 0
+    statistics_of: str = ""
 
     def __post_init__(self) -> None:
         replace_fields(self, to=weighted(self.to))

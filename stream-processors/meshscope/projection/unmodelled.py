@@ -19,12 +19,7 @@ from meshscope.projection.mesh import Mesh
 from meshscope.projection.result import Unverifiable
 from meshscope.projection.sidecar_scope import SidecarScope
 
-_FILTERS: Final[Mapping[str, tuple[str, bool]]] = {
-    "mongo": ("PILOT_ENABLE_MONGO_FILTER", True),
-    "mysql": ("PILOT_ENABLE_MYSQL_FILTER", False),
-    "redis": ("PILOT_ENABLE_REDIS_FILTER", False),
-}
-"""Protocols with filters of their own, the switch of each and its default."""
+_REDIS: Final = "PILOT_ENABLE_REDIS_FILTER"
 
 _MODES: Final = (None, "ALLOW_ANY", "REGISTRY_ONLY")
 _ALPHA: Final = "PILOT_ENABLE_ALPHA_GATEWAY_API"

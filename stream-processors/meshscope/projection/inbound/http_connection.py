@@ -29,6 +29,7 @@ class HttpSettings:
         server_header: As in `HttpConnection`.
         forward_client_cert, client_cert_details: Inbound only.
         http10: HTTP/1.0 is accepted.
+        sniffs_http10: HTTP/1.0 counts as HTTP where it is detected.
         use_remote_address: Outbound only.
         proxy_100_continue, idle_timeout_ms: As in `HttpConnection`.
         exchange: Peers exchange metadata in headers.
@@ -43,6 +44,7 @@ class HttpSettings:
     forward_client_cert: str = "append_forward"
     client_cert_details: tuple[str, ...] = ("subject", "uri", "dns")
     http10: bool = False
+    sniffs_http10: bool = False
     use_remote_address: bool = False
     proxy_100_continue: bool = True
     idle_timeout_ms: int | None = None
@@ -97,7 +99,8 @@ def http_settings(
         mesh_config: MeshConfig.
         proxy_config: ProxyConfig of the proxy.
         node_metadata: Metadata of its node.
-        http10: istiod's `PILOT_HTTP10`.
+        http10: istiod's `PILOT_HTTP10`. A node that asks for it by its metadata accepts HTTP/1.0,
+            but does not detect it.
         use_remote_address: istiod's `PILOT_SIDECAR_USE_REMOTE_ADDRESS`.
         proxy_100_continue: istiod's `ENABLE_100_CONTINUE_HEADERS`.
         exchange: istiod's `PILOT_ENABLE_METADATA_EXCHANGE`.
@@ -122,7 +125,8 @@ def http_settings(
             for detail, default in _CLIENT_CERT_DETAILS.items()
             if _said(details.get(detail), default)
         ),
-        http10=http10 or _true(node_metadata.get("HTTP10")),
+        http10=http10 or node_metadata.get("HTTP10") == "1",
+        sniffs_http10=http10,
         use_remote_address=use_remote_address,
         proxy_100_continue=proxy_100_continue,
         idle_timeout_ms=milliseconds(idle) if idle else None,
@@ -136,7 +140,3 @@ def _forward_client_cert(word: str | None) -> str:
 
 def _said(value: bool | None, default: bool) -> bool:
     return default if value is None else bool(value)
-
-
-def _true(value: object) -> bool:
-    return value in (True, "1", "true", "TRUE", "True", "t", "T")

@@ -112,7 +112,7 @@ def _port_policies(
 def _shapes(served: Served, workload: Workload) -> tuple[ChainShape, ...]:
     port = served.port
     mode = workload.mutual_tls.mode if port.port is None else workload.mutual_tls.of_port(port.port)
-    return chain_shapes(mode, port.protocol_class, http10=workload.http.http10)
+    return chain_shapes(mode, port.protocol_class, http10=workload.http.sniffs_http10)
 
 
 def _http_policies(port: InboundPort, transport: str, workload: Workload) -> Iterator[Policy]:

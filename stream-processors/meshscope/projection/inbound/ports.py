@@ -94,7 +94,7 @@ def service_ports(
     """
     by_port: dict[int, list[ServiceTarget]] = {}
     for target in targets:
-        if target.protocol != "udp" and target.target_port not in reserved:
+        if target.target_port not in reserved:
             by_port.setdefault(target.target_port, []).append(target)
     return tuple(
         PortPlan(

@@ -243,8 +243,8 @@ def _families(context: Context) -> frozenset[int]:
 
 
 def _http10(context: Context) -> bool:
-    switched = context.mesh.features.switch("PILOT_HTTP10", False)
-    return switched or context.proxy.metadata.get("HTTP10") == "1"
+    """Whether HTTP/1.0 is detected; the node's metadata only let it be accepted."""
+    return context.mesh.features.switch("PILOT_HTTP10", False)
 
 
 def _idle_timeout_ms(context: Context) -> int | None:

@@ -58,6 +58,14 @@ class Backends:
             raise InvalidRouteError(f"the reference to {name} has no port")
         return {"host": host, "port": {"number": backend["port"]}}
 
+    def has(self, backend: Json, namespace: str) -> bool:
+        """Whether a reference is right and leads to a service that is there."""
+        try:
+            host = self.destination(backend, namespace).get("host")
+        except InvalidRouteError:
+            return False
+        return host in self.registry.by_host
+
 
 def route_blocks(route: Resource, backends: Backends) -> Iterator[Json]:
     """One `http` block for every match of every rule.
@@ -67,7 +75,7 @@ def route_blocks(route: Resource, backends: Backends) -> Iterator[Json]:
     """
     grpc = route.kind == "GRPCRoute"
     for number, rule in enumerate(route.spec.get("rules") or ()):
-        block = _block(rule, route.namespace, backends)
+        block = _block(rule, route.namespace, backends, grpc=grpc)
         block["name"] = rule.get("name") or f"{route.namespace}.{route.name}.{number}"
         # The schema of HTTPRoutes has this default; that of GRPCRoutes has none.
         default: Sequence[Json | None] = (None,) if grpc else ({},)
@@ -127,7 +135,7 @@ def _conditions(conditions: Iterable[Json] | None) -> Json:
     return found
 
 
-def _block(rule: Json, namespace: str, backends: Backends) -> dict[str, Any]:
+def _block(rule: Json, namespace: str, backends: Backends, *, grpc: bool) -> dict[str, Any]:
     block: dict[str, Any] = {}
     mirrors: list[Json] = []
     for each in rule.get("filters") or ():
@@ -137,7 +145,11 @@ def _block(rule: Json, namespace: str, backends: Backends) -> dict[str, Any]:
             case "RequestRedirect":
                 block["redirect"] = _redirect(each.get("requestRedirect") or {})
             case "RequestMirror":
-                mirrors.append(_mirror(each.get("requestMirror") or {}, namespace, backends))
+                mirror = each.get("requestMirror") or {}
+                if backends.has(mirror.get("backendRef") or {}, namespace):
+                    mirrors.append(_mirror(mirror, namespace, backends))
+                elif grpc:
+                    raise InvalidRouteError("the mirror of a GRPCRoute is not there")
             case "URLRewrite":
                 block["rewrite"] = _rewrite(each.get("urlRewrite") or {})
             case "CORS":

@@ -227,9 +227,10 @@ class InstanceIndex:
         )
 
     def _of_workload_entries(self, service: Resource) -> Iterator[Instance]:
-        """WorkloadEntries that a Kubernetes service selects."""
+        """WorkloadEntries that a Kubernetes service selects; a headless one has none."""
         selector = service.spec.get("selector") or {}
-        if not selector or service.spec.get("type") == "ExternalName":
+        headless = service.spec.get("clusterIP") == "None"
+        if not selector or headless or service.spec.get("type") == "ExternalName":
             return
         for entry in self._workload_entries(service.namespace, selector):
             for port in service.spec.get("ports") or ():
@@ -252,8 +253,10 @@ class InstanceIndex:
     def _of_service_entry(self, entry: Resource, host: str) -> Iterator[Instance]:
         spec = entry.spec
         selector = spec.get("workloadSelector")
-        # Each address is a service of its own, and all of them have the endpoints.
-        services = max(1, len(spec.get("addresses") or ()))
+        # Each address is a service of its own, and all of them have the endpoints, but for those
+        # that take one endpoint only.
+        single = spec.get("resolution") == "DNS_ROUND_ROBIN"
+        services = 1 if single else max(1, len(spec.get("addresses") or ()))
         for port in (spec.get("ports") or ()) * services:
             name = port.get("name") or ""
             target = port.get("targetPort") or port.get("number") or 0

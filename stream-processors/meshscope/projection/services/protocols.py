@@ -5,6 +5,7 @@ A protocol is Istio's name for it in lower case, or `auto`: the first bytes tell
 Source: https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 AUTO: Final = "auto"
@@ -24,6 +25,13 @@ _APP_PROTOCOLS: Final = {
 }
 _SERVER_FIRST: Final = frozenset((25, 53, 3306, 27017))
 """Ports whose servers speak first, so that waiting for the client's bytes would block."""
+
+
+STATISTICS: Final[Mapping[str, tuple[str, bool]]] = {
+    "mongo": ("PILOT_ENABLE_MONGO_FILTER", True),
+    "mysql": ("PILOT_ENABLE_MYSQL_FILTER", False),
+}
+"""Protocols whose operations are counted on the way: the switch of each, and its default."""
 
 
 def parse(word: str) -> str:
