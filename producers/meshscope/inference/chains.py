@@ -217,10 +217,12 @@ _NETWORK_FILTERS: Final[NetworkFilters] = {
     "stats.PluginConfig": ("istio.stats", _stats),
     _EXCHANGE: ("istio.metadata_exchange", _exchange),
     f"{_EXTENSIONS}mongo_proxy.v3.MongoProxy": (
-        "envoy.filters.network.mongo_proxy", lambda *_: "mongo"
+        "envoy.filters.network.mongo_proxy",
+        lambda *_: "mongo",
     ),
     f"{_EXTENSIONS}mysql_proxy.v3.MySQLProxy": (
-        "envoy.filters.network.mysql_proxy", lambda *_: "mysql"
+        "envoy.filters.network.mysql_proxy",
+        lambda *_: "mysql",
     ),
 }
 

@@ -6,12 +6,13 @@ https://istio.io/latest/docs/reference/commands/pilot-discovery/#envvars and
 https://istio.io/latest/docs/reference/config/networking/sidecar/#OutboundTrafficPolicy-Mode.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
 
 from meshscope.policy import key
+from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.projection.context import Context, Contribution
 from meshscope.projection.hosts import covers, qualified
@@ -39,6 +40,7 @@ def unmodelled(context: Context) -> Contribution:
             *_strategies(context),
             *_budgets(context),
             *_filters(context),
+            *_dynamic(context),
             *_modes(context),
         )
         found = memory.by_scope[context.scope] = Contribution(
@@ -141,8 +143,7 @@ def _filters(context: Context) -> Iterator[Unverifiable]:
     order = key.filter_order("outbound", key.TRANSPORT_NONE, key.PROTOCOL_TCP)
     for service in context.scope.services:
         for port in service.ports:
-            switch = _FILTERS.get(port.protocol)
-            if switch is not None and context.mesh.features.switch(*switch):
+            if port.protocol == "redis" and context.mesh.features.switch(_REDIS, False):
                 reason = (
                     f"port {port.number} of {service.host} has a filter for {port.protocol}, "
                     "which is not modelled"
@@ -151,6 +152,27 @@ def _filters(context: Context) -> Iterator[Unverifiable]:
                 yield Unverifiable(
                     reason, Kind.EXTENSION, key_prefix=(str(order),), source=service.ref
                 )
+
+
+def _dynamic(context: Context) -> Iterator[Unverifiable]:
+    """Services whose addresses Envoy looks up for every request (dynamic forward proxy)."""
+    for service in context.scope.services:
+        if service.resolution != "dynamic_dns":
+            continue
+        reason = f"{service.ref} is resolved by DYNAMIC_DNS, which is not modelled"
+        ports = [str(key.destination(service.host, port.number, "")) for port in service.ports]
+        orders = [
+            str(key.filter_order("outbound", key.TRANSPORT_NONE, protocol))
+            for protocol in (key.PROTOCOL_HTTP, key.PROTOCOL_TCP)
+        ]
+        for kind in (Kind.DESTINATION, Kind.ENDPOINTS):
+            yield Unverifiable(reason, kind, key_prefix=(service.host,), source=service.ref)
+        for place in (*ports, *orders):
+            yield Unverifiable(reason, Kind.EXTENSION, key_prefix=(place,), source=service.ref)
+        for order in orders:
+            yield Unverifiable(
+                reason, Kind.FILTER_ORDER, key=PolicyKey.parse(order), source=service.ref
+            )
 
 
 def _modes(context: Context) -> Iterator[Unverifiable]:

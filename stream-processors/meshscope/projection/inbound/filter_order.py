@@ -32,14 +32,21 @@ def inbound_http(
     )
 
 
-def inbound_tcp(access: Authorization, *, exchange: bool, stats: bool) -> FilterOrder:
-    """Order of the filters of inbound TCP chains; arguments as for HTTP."""
+def inbound_tcp(
+    access: Authorization, *, exchange: bool, stats: bool, counted: str = ""
+) -> FilterOrder:
+    """Order of the filters of inbound TCP chains; arguments as for HTTP.
+
+    Args:
+        counted: Protocol of the port if its operations are counted; empty: they are not.
+    """
     return FilterOrder(
         _present(
             ("metadata_exchange", exchange),
             ("custom", bool(access.custom)),
             *_local(access),
             ("stats", stats),
+            (counted, bool(counted)),
             ("tcp_proxy", True),
         )
     )

@@ -42,6 +42,7 @@ class Workload:
         stats: Metrics of inbound connections are reported.
         idle_timeout_ms: Of TCP connections.
         detection_timeout_ms: How long sniffing waits; 0: for ever.
+        counted: Protocols whose operations are counted.
     """
 
     tls: MeshTls
@@ -56,6 +57,7 @@ class Workload:
     stats: bool = False
     idle_timeout_ms: int | None = None
     detection_timeout_ms: int = 0
+    counted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,9 @@ def _tcp_policies(port: InboundPort, transport: str, workload: Workload) -> Iter
     yield Policy(
         keys.filter_order(port.key, transport, keys.PROTOCOL_TCP),
         filter_order.inbound_tcp(
-            workload.tcp_access, exchange=workload.exchange, stats=workload.stats
+            workload.tcp_access,
+            exchange=workload.exchange,
+            stats=workload.stats,
+            counted=port.protocol if port.protocol in workload.counted else "",
         ),
     )

@@ -75,6 +75,7 @@ class ChainInputs:
         find_service: From a host to its service.
         find_rule: From a host to its DestinationRule.
         idle_timeout_ms: Idle timeout of the proxy where no rule gives one; None: Envoy's.
+        counted: Protocols whose operations are counted.
     """
 
     namespace: str
@@ -83,6 +84,7 @@ class ChainInputs:
     find_service: FindService
     find_rule: FindRule
     idle_timeout_ms: int | None = None
+    counted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ def _own_chain(place: Place, inputs: ChainInputs, names: tuple[str, ...]) -> Cha
     to = (WeightedTarget(Target("outbound", service.host, number)),)
     return Chain(
         _match(names, place.networks),
-        _tcp(to, rule, "", inputs),
+        _tcp(to, rule, "", place, inputs),
         (service.ref, *(() if rule is None else rule.refs)),
     )
 
@@ -225,7 +227,7 @@ def _routed(
     else:
         to = tuple(_weighted(route, port, inputs) for route in routes if route.get("weight"))
         subset = ""
-    return Chain(_match(names, networks), _tcp(to, rule, subset, inputs), vs.sources)
+    return Chain(_match(names, networks), _tcp(to, rule, subset, place, inputs), vs.sources)
 
 
 def _weighted(route: Json, port: int, inputs: ChainInputs) -> WeightedTarget:
@@ -252,7 +254,11 @@ def _masked(network: str) -> str:
 
 
 def _tcp(
-    to: tuple[WeightedTarget, ...], rule: MergedRule | None, subset: str, inputs: ChainInputs
+    to: tuple[WeightedTarget, ...],
+    rule: MergedRule | None,
+    subset: str,
+    place: Place,
+    inputs: ChainInputs,
 ) -> OutboundChain:
     policy: Json = (rule.policy if rule else None) or {}
     own: Json | None = ((rule.subsets.get(subset) if rule else None) or {}).get("trafficPolicy")
@@ -264,6 +270,7 @@ def _tcp(
         max_duration_ms=_optional(tcp.get("maxConnectionDuration")),
         hash=(HashPolicy("source_ip"),) if _by_source(policy, own) else (),
         tunnel=_tunnel((own if subset else policy) or {}),
+        statistics_of=place.port.protocol if place.port.protocol in inputs.counted else "",
     )
 
 

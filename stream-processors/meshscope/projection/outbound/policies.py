@@ -29,6 +29,7 @@ from meshscope.projection.outbound.listeners import (
 )
 from meshscope.projection.outbound.rivals import with_rivals
 from meshscope.projection.routes.tables import RouteMemory, TableSettings, route_tables
+from meshscope.projection.services.protocols import counted
 from meshscope.projection.services.registry import UNSPECIFIED, Service
 from meshscope.projection.worlds import merge
 
@@ -186,6 +187,7 @@ def _listeners(context: Context, world: int) -> Mapping[Address, BuiltListener]:
             context.scope.by_host.get,
             lambda host: rules.find(host, world),
             _idle_timeout_ms(context),
+            counted(mesh.features.switch),
         ),
         outside=outside(context.scope, mesh.config),
         detection_timeout_ms=mesh.config.detection_timeout_ms,

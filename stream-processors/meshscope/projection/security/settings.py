@@ -12,6 +12,7 @@ from meshscope.projection.features import has
 from meshscope.projection.inbound.ports import PortPlan
 from meshscope.projection.security.request_authentication import FetchMode
 from meshscope.projection.security.workload import PolicyLookup, Switches
+from meshscope.projection.services.protocols import counted
 
 _FETCH_MODES: Mapping[str, FetchMode] = {mode: mode for mode in get_args(FetchMode)}
 
@@ -43,6 +44,7 @@ def switches(
         fetch_keys=_FETCH_MODES.get(fetch, "false"),
         sampling_percent=float(sampling or 1.0),
         ingress_tls=switch("ENABLE_TLS_ON_SIDECAR_INGRESS", False),
+        counted=counted(switch),
     )
 
 

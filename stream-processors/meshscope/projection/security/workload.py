@@ -59,6 +59,7 @@ class Switches:
         fetch_keys: `PILOT_JWT_ENABLE_REMOTE_JWKS`.
         sampling_percent: `PILOT_TRACE_SAMPLING`.
         ingress_tls: `ENABLE_TLS_ON_SIDECAR_INGRESS`.
+        counted: Protocols whose operations are counted.
     """
 
     http10: bool = False
@@ -73,6 +74,7 @@ class Switches:
     fetch_keys: FetchMode = "false"
     sampling_percent: float = 1.0
     ingress_tls: bool = False
+    counted: frozenset[str] = frozenset(("mongo",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +274,7 @@ def _workload(found: InForce, situation: Situation) -> tuple[Workload, list[Unve
         exchange=switches.exchange,
         idle_timeout_ms=http.idle_timeout_ms,
         detection_timeout_ms=0 if detection is None else milliseconds(detection),
+        counted=switches.counted,
     )
     return workload, refused
 

@@ -5,7 +5,7 @@ A protocol is Istio's name for it in lower case, or `auto`: the first bytes tell
 Source: https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 AUTO: Final = "auto"
@@ -32,6 +32,11 @@ STATISTICS: Final[Mapping[str, tuple[str, bool]]] = {
     "mysql": ("PILOT_ENABLE_MYSQL_FILTER", False),
 }
 """Protocols whose operations are counted on the way: the switch of each, and its default."""
+
+
+def counted(switch: Callable[[str, bool], bool]) -> frozenset[str]:
+    """The protocols whose operations are counted, given the values of istiod's switches."""
+    return frozenset(name for name, of in STATISTICS.items() if switch(*of))
 
 
 def parse(word: str) -> str:
