@@ -172,9 +172,7 @@ class InstanceIndex:
             found[host, service.namespace] += self._of_workload_entries(service)
         for entry in self._kinds.get("ServiceEntry", ()):
             for host in dict.fromkeys(entry.spec.get("hosts") or ()):
-                # Every address is a service of its own, and all of them fill the same clusters.
-                for _ in entry.spec.get("addresses") or ("none",):
-                    found[host, entry.namespace] += self._of_service_entry(entry, host)
+                found[host, entry.namespace] += self._of_service_entry(entry, host)
         return {service: tuple(instances) for service, instances in found.items()}
 
     def _of_slice(self, piece: Resource) -> Iterator[Instance]:
