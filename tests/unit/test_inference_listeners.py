@@ -96,6 +96,22 @@ def test_an_outbound_listener_says_where_each_chain_leads() -> None:
     assert extensions(inference) == {}
 
 
+def test_a_filter_that_counts_operations_belongs_to_its_chain_alone() -> None:
+    counted = tcp_chain("outbound|27017||db")
+    mongo = any_("extensions.filters.network.mongo_proxy.v3.MongoProxy", {"stat_prefix": "p"})
+    counted["filters"].insert(
+        0, {"name": "envoy.filters.network.mongo_proxy", "typed_config": mongo}
+    )
+    other = listener("10.0.0.2_90", "10.0.0.2", 90, tcp_chain("outbound|90||web"))
+
+    inference = infer_parts(lds=[listener("10.0.0.1_27017", "10.0.0.1", 27017, counted), other])
+
+    (chain,) = content(inference, key.outbound_listener("10.0.0.1", 27017)).chains
+    assert chain.statistics_of == "mongo"
+    assert content(inference, key.filter_order("outbound", "-", "tcp")).filters == ("tcp_proxy",)
+    assert extensions(inference) == {}
+
+
 def test_own_addresses_stand_as_such() -> None:
     inference = infer_parts(
         lds=[

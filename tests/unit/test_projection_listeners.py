@@ -55,6 +55,16 @@ def test_a_tcp_service_has_a_listener_at_its_address() -> None:
     assert found.detection_timeout_ms == 0
 
 
+def test_operations_of_mongo_are_counted_on_the_way() -> None:
+    mongo, mysql = {"name": "mongo", "port": 27017}, {"name": "mysql", "port": 3306}
+    found = projected(service("db", mongo, mysql))
+    (chain,) = listener(found, "10.0.0.1", 27017).chains
+    assert chain.statistics_of == "mongo"
+    # Istio has a filter for MySQL, but does not use it by default.
+    (chain,) = listener(found, "10.0.0.1", 3306).chains
+    assert chain.statistics_of == ""
+
+
 def test_a_detected_port_has_both_kinds_of_chain() -> None:
     found = listener(
         projected(service("web", {"port": 7000}), protocolDetectionTimeout="5s"), "10.0.0.1", 7000

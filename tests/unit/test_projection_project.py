@@ -146,8 +146,15 @@ def test_proxies_of_one_mesh_share_policies_and_different_ones_do_not_mix() -> N
 
 
 def test_what_is_not_modelled_is_never_in_sync() -> None:
-    mongo = service("db", {"name": "mongo", "port": 27017})
-    assert doubted(projected(mongo)) == {key.filter_order("outbound", "-", "tcp")}
+    redis = service("db", {"name": "redis", "port": 6379})
+    assert doubted(projected(redis)) == set()
+    plane = ControlPlane(version="1.31.0", environment={"PILOT_ENABLE_REDIS_FILTER": "true"})
+    switched = project(plane, (redis,), client())
+    assert doubted(switched) == {key.filter_order("outbound", "-", "tcp")}
+    ports = [{"number": 443, "name": "tls", "protocol": "TLS"}]
+    wild = {"hosts": ["*.example.com"], "ports": ports, "resolution": "DYNAMIC_DNS"}
+    looked_up = doubted(projected(declare("ServiceEntry", "wild", wild)))
+    assert key.destination("*.example.com", 443) in looked_up
     parent = {"group": "", "kind": "Service", "name": "db"}
     tls = declare("TLSRoute", "tls", {"parentRefs": [parent]})
     assert {k.kind for k in doubted(projected(service("db"), tls))} == {Kind.OUTBOUND_LISTENER}
