@@ -130,7 +130,7 @@ def test_retry_budgets_are_modelled_since_they_are_kept() -> None:
     assert newer.unverifiable == ()
     content = newer.policies[key.destination(WEB, 80)].content
     assert isinstance(content, Destination)
-    assert content.connection_pool.retry_budget_percent == 5
+    assert content.connection_pool.retry_budget_percent == "5"
 
 
 def serving(labels: Mapping[str, str]) -> tuple[Resource, ...]:
