@@ -21,6 +21,7 @@ from meshscope.events.codec import decode
 from meshscope.events.facts import PolicyBody, PolicyShard, Snapshot
 from meshscope.events.topics import DEAD_LETTER, POLICIES, REQUESTS, SNAPSHOTS
 from meshscope.sandbox.client import SandboxClient
+from meshscope.transport.partition import partition_of
 
 pytestmark = pytest.mark.integration
 
@@ -34,6 +35,17 @@ class Log:
         self._brokers = brokers
 
     def facts(self) -> list[Any]:
+        return [fact for fact, _ in self._records()]
+
+    def partitions(self, proxy: str) -> set[int | None]:
+        """Where the snapshots of a proxy stand."""
+        return {
+            partition
+            for fact, partition in self._records()
+            if isinstance(fact, Snapshot) and fact.proxy == proxy
+        }
+
+    def _records(self) -> list[tuple[Any, int | None]]:
         consumer = Consumer(
             {
                 "bootstrap.servers": self._brokers,
@@ -49,7 +61,7 @@ class Log:
             for number in range(topic.partitions)
         ]
         consumer.assign(partitions)
-        found: list[Any] = []
+        found: list[tuple[Any, int | None]] = []
         ended: set[tuple[str | None, int | None]] = set()
         until = time.monotonic() + SOON
         while len(ended) < len(partitions):
@@ -60,7 +72,7 @@ class Log:
             if message.error() is not None:
                 ended.add((message.topic(), message.partition()))
             else:
-                found.append(decode(message.value() or b""))
+                found.append((decode(message.value() or b""), message.partition()))
         consumer.close()
         return found
 
@@ -116,6 +128,10 @@ def test_policies_state_and_changes_reach_the_log(
         assert first.istio_version == "1.29.6"
         assert first.coverage_unexplained == 0
         assert first.state.certificate_identity == "spiffe://cluster.local/ns/shop/sa/cart"
+
+        # The worker that has this partition is the one that would miss the Pod's snapshots.
+        place = partition_of(f"{first.cluster}/{proxy}".encode(), SNAPSHOTS.partitions)
+        assert log.partitions(proxy) == {place}
 
         facts = log.facts()
         shards = {f.digest: f for f in facts if isinstance(f, PolicyShard)}

@@ -5,7 +5,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from history_mesh import KINDS, NOON, History, anomaly, drift, fact, resource, verdict
+from history_mesh import (
+    KINDS,
+    NOON,
+    History,
+    anomaly,
+    drift,
+    fact,
+    finding,
+    resource,
+    verdict,
+)
 
 from meshscope.events.facts import Drift
 from meshscope.events.topics import ANOMALIES, DRIFT, RESOURCES
@@ -192,3 +202,17 @@ def test_verdicts_as_of_a_time(history: History) -> None:
     assert told(history, "proxies_as_of", "proxy", "verdict", at=at(NOON + MINUTE)) == [
         ("cart-1.shop", "drift")
     ]
+
+
+def test_findings_are_open_until_they_close_also_of_pods_never_verified(history: History) -> None:
+    opened = finding(1, episode="one", proxy="cart-1.shop")
+    never = finding(2, episode="two", proxy="cart-9.shop", key="snapshot")
+    closed = finding(3, id="later", episode="one", proxy="cart-1.shop", status="closed")
+    history.keep((DRIFT, verdict(1, proxy="cart-1.shop")), (DRIFT, opened), (DRIFT, never))
+    assert told(history, "open_findings", "proxy", "code", "key") == [
+        ("cart-9.shop", "MSC-3004", "snapshot"),
+        ("cart-1.shop", "MSC-3004", "connection"),
+    ]
+    history.keep((DRIFT, closed), offset=10)
+    assert told(history, "open_findings", "episode") == [("two",)]
+    assert told(history, "open_findings", "episode", proxy="cart-1.shop") == []

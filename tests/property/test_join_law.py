@@ -1,8 +1,9 @@
-"""The law of the join: the final drift is a function of the final inputs, and of nothing else.
+"""The law of the join: final drifts and findings are a function of the final inputs, and of nothing
+else.
 
 Inputs come in any interleaving of their partitions, snapshots in any order and repeatedly, workers
-die between any two writes and lose what nobody waited for; at the end the open drifts are those
-that the pure functions give for what stands in the topics.
+die between any two writes and lose what nobody waited for; at the end the open drifts and findings
+are those that the pure functions give for what stands in the topics.
 """
 
 from dataclasses import dataclass, field
@@ -10,11 +11,24 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from join_simulation import Broker, Clock, Died, open_drifts, run, settle, start, verdicts
+from join_simulation import (
+    Broker,
+    Clock,
+    Died,
+    open_drifts,
+    open_findings,
+    run,
+    settle,
+    start,
+    verdicts,
+)
 from small_mesh import CLUSTER, ORIGIN, Held, held, judge, policy, project, resource, sync
 
+from meshscope.analysis.delivery import conditions
+from meshscope.analysis.mesh import declared_mesh
+from meshscope.events import convert
 from meshscope.events.control_plane import ControlPlane
-from meshscope.events.facts import Drift
+from meshscope.events.facts import Cause, ProxyState, RejectedUpdate, Verdict
 from meshscope.events.proxy import ProxyInputs
 from meshscope.stream.decoding import BroadcastEvent, Declared, Mark, Scope
 from meshscope.stream.join import Join
@@ -23,6 +37,13 @@ SCOPE = Scope(ORIGIN, CLUSTER)
 NAMES = st.sampled_from(["a", "b", "c", "e1", "e2"])
 POLICIES = st.dictionaries(NAMES, st.integers(-1, 2), max_size=4)
 PROXIES = ["p1.shop", "p2.shop"]
+STATES = [
+    ProxyState(),
+    ProxyState(),
+    ProxyState(connected=False),
+    ProxyState(rejected=(RejectedUpdate("endpoints", "outbound|80||e1", "no address"),)),
+    ProxyState(warming=("clusters/outbound|80||e2",)),
+]
 
 
 @dataclass
@@ -56,9 +77,33 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             continue
         sequence[proxy] += 1
         positive = {name: abs(value) for name, value in draw(POLICIES).items()}
-        snapshots.append((proxy, held(proxy, positive, sequence[proxy])))
+        state = draw(st.sampled_from(STATES))
+        snapshots.append((proxy, held(proxy, positive, sequence[proxy], state=state)))
     bodies = [fact for _, each in snapshots if each for fact in each.policies.values()]
     return Scenario(partitions, snapshots, bodies)  # type: ignore[arg-type]
+
+
+def newest_of(scenario: Scenario) -> dict[str, Held]:
+    """What each proxy that is there holds in the end."""
+    newest: dict[str, Held] = {}
+    for proxy, each in scenario.snapshots:
+        if each is None:
+            newest.pop(proxy, None)
+        elif proxy not in newest or each.snapshot.sequence > newest[proxy].snapshot.sequence:
+            newest[proxy] = each
+    return newest
+
+
+def final_conditions(scenario: Scenario) -> dict[tuple[str, str], Cause]:
+    """What stands between the declaration and the proxies in the end, by proxy and key."""
+    mesh = declared_mesh(ControlPlane(), ())
+    return {
+        (proxy, condition.key): condition.cause
+        for proxy, each in newest_of(scenario).items()
+        for condition in conditions(
+            each.snapshot.state, convert.proxy_inputs(each.snapshot), mesh, now=0
+        )
+    }
 
 
 def final(scenario: Scenario) -> dict[tuple[str, str], tuple[str, str, str]]:
@@ -69,14 +114,8 @@ def final(scenario: Scenario) -> dict[tuple[str, str], tuple[str, str, str]]:
             assert isinstance(event, Declared)
             resources[event.key] = event.resource
     declared = [resources[key] for key in sorted(resources) if resources[key] is not None]
-    newest: dict[str, Held] = {}
-    for proxy, each in scenario.snapshots:
-        if each is None:
-            newest.pop(proxy, None)
-        elif proxy not in newest or each.snapshot.sequence > newest[proxy].snapshot.sequence:
-            newest[proxy] = each
     expected = {}
-    for proxy, each in newest.items():
+    for proxy, each in newest_of(scenario).items():
         projection = project(ControlPlane(), declared, ProxyInputs(proxy, CLUSTER, "shop"))
         found = judge(projection, _observed(each), each.snapshot)
         for difference in found.differences:
@@ -170,7 +209,7 @@ OPERATIONS = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(scenario=scenarios(), operations=OPERATIONS, data=st.data())
-def test_final_drift_is_a_function_of_the_final_inputs(
+def test_what_is_open_in_the_end_is_a_function_of_the_final_inputs(
     scenario: Scenario, operations: list[tuple[str, int]], data: st.DataObject
 ) -> None:
     count = len(scenario.snapshots)
@@ -219,6 +258,12 @@ def test_final_drift_is_a_function_of_the_final_inputs(
         for place, drift in open_drifts(simulation.broker.facts).items()
     }
     assert found == final(scenario)
+    present = final_conditions(scenario)
+    findings = open_findings(simulation.broker.facts)
+    assert {place: finding.cause for place, finding in findings.items()} == present
+    for (proxy, _), drift in open_drifts(simulation.broker.facts).items():
+        causes = {cause for (other, _), cause in present.items() if other == proxy}
+        assert drift.cause is None or drift.cause in causes, "no drift has a cause that is over"
     _assert_lives_are_whole(simulation.broker)
     gone = {proxy for proxy, each in scenario.snapshots[-1:] if each is None}
     for proxy, verdict in verdicts(simulation.broker.facts).items():
@@ -245,7 +290,7 @@ def _assert_lives_are_whole(broker: Broker) -> None:
                 following = 1
         episodes: dict[str, list[str]] = {}
         for fact in facts:
-            if isinstance(fact, Drift):
+            if not isinstance(fact, Verdict):
                 episodes.setdefault(fact.episode, []).append(fact.status)
         for statuses in episodes.values():
             assert statuses[0] == "opened"

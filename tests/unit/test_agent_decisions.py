@@ -12,11 +12,17 @@ from hypothesis import strategies as st
 
 from meshscope.agent.publication import Held, Publisher, answer, held, publish
 from meshscope.agent.settings import SettingsError, from_environment
-from meshscope.agent.signs import Signs, read_signs, wants_dump
+from meshscope.agent.signs import Signs, Updates, read_signs, refused, wants_dump
 from meshscope.agent.spool import Record, Spool, SpoolError
-from meshscope.agent.state import certificates, unreachable
+from meshscope.agent.state import certificates, proxy_state, refused_updates, unreachable
 from meshscope.events.codec import decode
-from meshscope.events.facts import PolicyBody, PolicyShard, ProxyState, Snapshot
+from meshscope.events.facts import (
+    PolicyBody,
+    PolicyShard,
+    ProxyState,
+    RejectedUpdate,
+    Snapshot,
+)
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.topics import POLICIES, SNAPSHOTS
 from meshscope.policy import key
@@ -103,6 +109,41 @@ class TestSigns:
         assert now.connected is False
         assert not wants_dump(before, now)
 
+    def test_subscriptions_are_named_as_in_the_dump(self) -> None:
+        stats = STATS + (
+            b"cluster_manager.cds.update_success: 3\n"
+            b"cluster.outbound|8080||cart.shop.svc.cluster.local;.update_rejected: 1\n"
+            b"cluster.outbound|8080||cart.shop.svc.cluster.local;.update_success: 2\n"
+            b"http.outbound_0.0.0.0_8080;.rds.8080.update_rejected: 4\n"
+        )
+        assert read_signs(stats, b"{}", clusters()).updates == {
+            "clusters": Updates(0, 3),
+            "endpoints/outbound|8080||cart.shop.svc.cluster.local": Updates(1, 2),
+            "routes/8080": Updates(4, 0),
+        }
+
+    def test_a_refusal_lasts_until_a_response_is_accepted(self) -> None:
+        looks = [Updates(0, 1), Updates(1, 1), Updates(1, 1), Updates(2, 1), Updates(2, 2)]
+        known: frozenset[str] = frozenset()
+        said = []
+        before = None
+        for each in looks:
+            now = Signs(updates={"clusters": each})
+            known = refused(before, now, known)
+            before = now
+            said.append(bool(known))
+        assert said == [False, True, True, True, False]
+
+    def test_where_the_order_is_not_told_nothing_is_said(self) -> None:
+        before = Signs(updates={"clusters": Updates(0, 1)})
+        now = Signs(updates={"clusters": Updates(1, 2)})
+        assert refused(before, now, frozenset()) == frozenset()
+
+    def test_a_refusal_of_before_the_first_look_is_not_known(self) -> None:
+        now = Signs(updates={"clusters": Updates(5, 1)})
+        assert refused(None, now, frozenset()) == frozenset()
+        assert refused(None, now, frozenset({"clusters"})) == {"clusters"}
+
     def test_the_first_look_wants_a_dump(self) -> None:
         assert wants_dump(None, Signs())
 
@@ -188,24 +229,47 @@ class TestState:
         certs = {
             "certificates": [
                 {
-                    "ca_cert": [{"expiration_time": "2036-01-01T00:00:00Z"}],
+                    "ca_cert": [
+                        {"serial_number": "0A0B", "expiration_time": "2036-01-01T00:00:00Z"}
+                    ],
                     "cert_chain": [
                         {
+                            "serial_number": "7f",
+                            "valid_from": "2026-11-30T00:00:00Z",
                             "expiration_time": "2026-12-01T00:00:00Z",
                             "subject_alt_names": [
                                 {"uri": "spiffe://cluster.local/ns/shop/sa/cart"}
                             ],
-                        }
+                        },
+                        {"serial_number": "0A0B", "expiration_time": "2036-01-01T00:00:00Z"},
                     ],
                 }
             ]
+            * 2
         }
-        expiry, identity = certificates(json.dumps(certs).encode())
-        assert expiry == 1_796_083_200_000
-        assert identity == "spiffe://cluster.local/ns/shop/sa/cart"
+        workload, root = certificates(json.dumps(certs).encode())
+        assert (workload.role, workload.serial, root.role, root.serial) == (
+            "workload",
+            "7f",
+            "root",
+            "a0b",
+        )
+        assert workload.expires_at - workload.valid_from == 24 * 3600 * 1000
+        state = proxy_state(Signs(), (), (), (), (workload, root))
+        assert state.certificate_expires_at == 1_796_083_200_000
+        assert state.certificate_identity == "spiffe://cluster.local/ns/shop/sa/cart"
 
     def test_no_certificates_yet(self) -> None:
-        assert certificates(b"{}") == (0, "")
+        assert certificates(b"{}") == ()
+
+    def test_a_refusal_without_a_reason_gives_way_to_one_with_it(self) -> None:
+        shown = (RejectedUpdate("listeners", "a", "no such provider"),)
+        found = refused_updates(shown, {"clusters", "routes/8080", "listeners/b"})
+        assert [(each.type, each.resource) for each in found] == [
+            ("listeners", "a"),
+            ("clusters", ""),
+            ("routes", "8080"),
+        ]
 
     def test_a_silent_proxy_is_unreachable_and_not_connected(self) -> None:
         state = unreachable(ProxyState(connected=True, certificate_identity="x"), "no answer")

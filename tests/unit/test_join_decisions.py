@@ -3,17 +3,30 @@
 from dataclasses import replace
 
 import pytest
-from join_simulation import Broker, Clock, open_drifts, run, settle, start, verdicts
+from join_simulation import (
+    Broker,
+    Clock,
+    open_drifts,
+    open_findings,
+    run,
+    settle,
+    start,
+    verdicts,
+)
 from small_mesh import CLUSTER, ORIGIN, Held, held, resource, sync
 
+from meshscope.analysis.delivery_codes import DISCONNECTED, UNSEEN
 from meshscope.events.codec import encode
 from meshscope.events.facts import Drift, ProxyState, Verdict
+from meshscope.events.resource import Resource
+from meshscope.events.topics import SNAPSHOTS
 from meshscope.stream.decoding import Declared, Mark, Scope
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS
 from meshscope.stream.join import Join
 from meshscope.stream.record import dump, load
 from meshscope.stream.statements import MAX_OPEN
 from meshscope.stream.step import Timing
+from meshscope.transport.partition import partition_of
 
 SCOPE = Scope(ORIGIN, CLUSTER)
 PROXY = "p1.shop"
@@ -331,3 +344,167 @@ def test_a_record_is_read_as_it_was_written() -> None:
     assert encode(record.snapshot)
     with pytest.raises(ValueError, match="format 00"):
         load(b"\x00" + data[1:], 0)
+
+
+CUT_OFF = ProxyState(connected=False)
+CONNECTED = ProxyState(connected=True)
+
+
+def findings(mesh: Mesh) -> set[str]:
+    return {key for _, key in open_findings(mesh.broker.facts)}
+
+
+def causes(mesh: Mesh) -> set[str]:
+    found = open_drifts(mesh.broker.facts).values()
+    return {drift.cause.code if drift.cause else "" for drift in found}
+
+
+def test_a_proxy_that_is_cut_off_is_told_when_that_lasts() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=1, state=CUT_OFF)
+    assert findings(mesh) == set()
+    mesh.wait(DISCONNECTED.after_ms - 1)
+    assert findings(mesh) == set()
+    mesh.wait(1)
+    assert findings(mesh) == {"connection"}
+    mesh.restart()
+    assert findings(mesh) == {"connection"}
+    mesh.hold(a=1, state=CONNECTED)
+    assert findings(mesh) == set()
+
+
+def test_how_long_it_lasts_survives_a_restart() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=1, state=CUT_OFF)
+    mesh.restart()
+    mesh.wait(DISCONNECTED.after_ms - 1)
+    assert findings(mesh) == set()
+    mesh.wait(1)
+    assert findings(mesh) == {"connection"}
+
+
+def test_what_a_cut_off_proxy_cannot_take_in_is_evidence_of_that() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=1, state=CUT_OFF)
+    mesh.declare(a=2)
+    mesh.work()
+    mesh.wait(30_000)
+    assert causes(mesh) == {DISCONNECTED.code}
+    # Connected again, it has its time to take it in.
+    mesh.hold(a=1, state=CONNECTED)
+    assert causes(mesh) == {DISCONNECTED.code}
+    mesh.wait(9_999)
+    assert causes(mesh) == {DISCONNECTED.code}
+    mesh.wait(1)
+    assert causes(mesh) == {""}, "then it is a drift of its own"
+
+
+def test_what_it_takes_in_once_it_is_connected_was_never_an_anomaly_of_its_own() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=1, state=CUT_OFF)
+    mesh.declare(a=2)
+    mesh.work()
+    mesh.wait(30_000)
+    mesh.hold(a=1, state=CONNECTED)
+    mesh.wait(5_000)
+    mesh.hold(a=2, state=CONNECTED)
+    assert mesh.drifts == set()
+    told = [fact for fact in mesh.broker.facts if isinstance(fact, Drift)]
+    assert {fact.cause.code for fact in told if fact.cause} == {DISCONNECTED.code}
+    assert all(fact.cause for fact in told)
+
+
+def test_a_drift_that_was_there_before_is_not_explained() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2, state=CONNECTED)
+    mesh.hold(a=2, state=CUT_OFF)
+    mesh.wait(30_000)
+    assert causes(mesh) == {""}
+
+
+def test_a_proxy_that_does_not_answer_keeps_its_findings() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=1, state=CUT_OFF)
+    mesh.wait(30_000)
+    mesh.hold(a=1, state=ProxyState(live="UNREACHABLE", error="no answer"))
+    mesh.wait(UNSEEN.after_ms)
+    assert findings(mesh) == {"connection", "snapshot"}
+    mesh.hold(a=1, state=CONNECTED)
+    assert findings(mesh) == set()
+
+
+def test_a_proxy_that_leaves_closes_its_findings() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=1, state=CUT_OFF)
+    mesh.wait(30_000)
+    run(mesh.join.snapshot(f"{CLUSTER}/{PROXY}", 0, None))
+    assert findings(mesh) == set()
+
+
+POD = Resource(
+    "", "v1", "Pod", "shop", "p1", body={"spec": {"containers": [{"name": "istio-proxy"}]}}
+)
+
+
+def declare_pod(mesh: Mesh, pod: Resource | None = POD) -> None:
+    mesh.join.broadcast(Declared(SCOPE, POD.key(ORIGIN, CLUSTER), pod))
+    mesh.work()
+
+
+def test_a_pod_of_which_no_snapshot_comes_is_told() -> None:
+    mesh = Mesh(a=1)
+    declare_pod(mesh)
+    mesh.wait(UNSEEN.after_ms - 1)
+    assert mesh.broker.facts == []
+    mesh.wait(1)
+    assert findings(mesh) == {"snapshot"}
+    mesh.hold(a=1)
+    assert findings(mesh) == set()
+    assert mesh.verdict == "in-sync"
+
+
+def test_before_a_complete_list_no_pod_is_forgotten() -> None:
+    mesh = Mesh(a=1)
+    declare_pod(mesh)
+    mesh.wait(UNSEEN.after_ms)
+    mesh.join = start(mesh.broker, mesh.clock, TIMING)
+    mesh.work()
+    assert findings(mesh) == {"snapshot"}
+
+
+def test_a_pod_that_is_heard_of_in_time_is_not() -> None:
+    mesh = Mesh(a=1)
+    declare_pod(mesh)
+    mesh.wait(5_000)
+    mesh.hold(a=1)
+    mesh.wait(UNSEEN.after_ms)
+    assert findings(mesh) == set()
+
+
+def test_a_pod_that_vanishes_unheard_of_is_forgotten() -> None:
+    mesh = Mesh(a=1)
+    declare_pod(mesh)
+    mesh.wait(UNSEEN.after_ms)
+    declare_pod(mesh, None)
+    assert findings(mesh) == set()
+    assert mesh.join.proxies == 0
+    assert verdicts(mesh.broker.facts) == {}, "it never was a proxy"
+
+
+def test_a_pod_whose_agent_ends_is_awaited_again() -> None:
+    mesh = Mesh(a=1)
+    declare_pod(mesh)
+    mesh.hold(a=1)
+    run(mesh.join.snapshot(f"{CLUSTER}/{PROXY}", 0, None))
+    mesh.work()
+    mesh.wait(UNSEEN.after_ms)
+    assert findings(mesh) == {"snapshot"}
+
+
+def test_pods_of_other_workers_partitions_are_theirs() -> None:
+    mesh = Mesh(a=1)
+    mine = partition_of(f"{CLUSTER}/{PROXY}".encode(), SNAPSHOTS.partitions)
+    mesh.join.own((), {mine + 1})
+    declare_pod(mesh)
+    mesh.wait(UNSEEN.after_ms)
+    assert mesh.join.proxies == 0

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from meshscope.analysis.delivery_codes import DELIVERY_CODES
 from meshscope.comparison.codes import DRIFT_CODES
 from meshscope.events.facts import Change
 from meshscope.policy.kinds import Kind
@@ -140,6 +141,7 @@ CODES: Final[Mapping[str, Code]] = {
     for found in (
         *_drift(),
         *(Code(code.value, TITLES[code], text) for code, text in _DECLARATION_HELP.items()),
+        *(Code(each.code, each.title, each.repair) for each in DELIVERY_CODES.values()),
         *(Code(limit.value, LIMIT_TITLES[limit], text) for limit, text in _LIMIT_HELP.items()),
         *_OTHERS,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from meshscope.analysis.mesh import DeclaredMesh, declared_mesh
 from meshscope.cli.codes import (
     FAILED_VERIFICATION,
     NO_IDENTITY,
@@ -12,6 +13,7 @@ from meshscope.cli.codes import (
     SEVERAL_DUMPS,
     UNREADABLE_INPUT,
 )
+from meshscope.cli.delivery import delivery_findings, pods_without_sidecar
 from meshscope.cli.identity import Pods, has_node, with_node
 from meshscope.cli.report import (
     CheckReport,
@@ -77,6 +79,7 @@ def examine(
         *inputs.unreadable,
         *(finding(problem) for problem in read.problems),
         *verifier.findings,
+        *pods_without_sidecar(verifier.mesh(DEFAULT_REVISION), {proxy.proxy for proxy in proxies}),
     ]
     if not read.resources and not any(found.loses_input for found in findings):
         findings.append(_nothing_declared(inputs))
@@ -138,6 +141,7 @@ class _Verifier:
         self._infer = infer
         self._project = project
         self._pods = Pods(resources)
+        self._meshes: dict[str, DeclaredMesh] = {}
         self._seen: dict[tuple[str, str], str] = {}
 
     def settings(self, revision: str) -> ControlPlane:
@@ -189,7 +193,16 @@ class _Verifier:
             incomplete=(*self._lacking(), *_incomplete(inference)),
             unreferenced=inference.unreferenced,
         )
+        self.findings += delivery_findings(
+            inference, self.mesh(inference.proxy.revision), projection.unverifiable, path
+        )
         return ProxyReport(proxy, path, verdict, inference.coverage.explained)
+
+    def mesh(self, revision: str) -> DeclaredMesh:
+        """What is declared for the proxies of a revision besides policies."""
+        if revision not in self._meshes:
+            self._meshes[revision] = declared_mesh(self.settings(revision), self._resources)
+        return self._meshes[revision]
 
     def _dump(self, path: str, data: bytes | Finding) -> Mapping[str, Any]:
         """A dump that says whose it is.

@@ -25,6 +25,8 @@ def producer_config(brokers: str, client_id: str) -> dict[str, Any]:
         "client.id": client_id,
         "enable.idempotence": True,
         "acks": "all",
+        # See `meshscope.transport.partition`.
+        "partitioner": "consistent",
         "linger.ms": 20,
         "compression.type": "zstd",
         "delivery.timeout.ms": 30_000,

@@ -14,16 +14,17 @@ from meshscope.agent.delivery import Delivery, producer_config
 from meshscope.agent.publication import Held, Publisher, answer, held, publish
 from meshscope.agent.requests import Requests
 from meshscope.agent.settings import AgentSettings
-from meshscope.agent.signs import CLUSTERS, ROUTES, STATS, Signs, read_signs, wants_dump
+from meshscope.agent.signs import CLUSTERS, ROUTES, STATS, Signs, read_signs, refused, wants_dump
 from meshscope.agent.spool import Spool, SpoolError
 from meshscope.agent.state import (
     certificates,
     incomplete_lines,
     proxy_state,
+    refused_updates,
     rejected_update,
     unreachable,
 )
-from meshscope.events.facts import ProxyState
+from meshscope.events.facts import Certificate, ProxyState
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.topics import SNAPSHOTS
 from meshscope.inference.config_dump import UnreadableConfigDump, read_config_dump
@@ -60,7 +61,8 @@ class Loop:
     signs: Signs | None = None
     held: Held | None = None
     inference: Inference | None = None
-    certificate: tuple[int, str] = (0, "")
+    certificates: tuple[Certificate, ...] = ()
+    refused: frozenset[str] = frozenset()
     last_state: ProxyState | None = None
     epoch_of_log: str = ""
     error: str = ""
@@ -140,13 +142,14 @@ class Loop:
                 await self.admin.get(CLUSTERS),
             )
             if self._is_due("certificates", CERTIFICATES_EVERY_SECONDS):
-                self.certificate = certificates(await self.admin.get(CERTIFICATES))
+                self.certificates = certificates(await self.admin.get(CERTIFICATES))
         except ValueError as error:
             raise AdminError(f"the admin interface does not answer like Envoy: {error}") from error
         changed = wants_dump(self.signs, signs)
         due = self._is_due("refresh", self.settings.refresh_seconds)
         if changed or due or self.error:
             await self._read_configuration()
+        self.refused = refused(self.signs, signs, self.refused)
         self.signs = signs
 
     async def _read_configuration(self) -> None:
@@ -171,14 +174,14 @@ class Loop:
     def _state(self) -> ProxyState:
         signs = self.signs or Signs()
         if self.inference is None:
-            return proxy_state(signs, (), (), (), self.certificate, self.error)
+            return proxy_state(signs, (), (), (), self.certificates, self.error)
         loaded = self.inference.state
         return proxy_state(
             signs,
-            tuple(map(rejected_update, loaded.rejected)),
+            refused_updates(map(rejected_update, loaded.rejected), self.refused),
             loaded.warming,
             incomplete_lines(self.inference.incomplete),
-            self.certificate,
+            self.certificates,
             self.error,
         )
 

@@ -18,7 +18,7 @@ import msgspec
 STATS: Final = (
     "/stats?filter=^(cluster_manager\\.cds\\.|listener_manager\\.lds\\.|control_plane\\."
     "|cluster\\.xds-grpc\\.upstream_rq_active$|cluster_manager\\.warming_clusters$|listener_manager\\.total_(listeners|filter_chains)_"
-    "|server\\.state$)"
+    "|server\\.state$|(http\\..*\\.rds|cluster)\\..*\\.update_(rejected|success)$)"
 )
 ROUTES: Final = (
     "/config_dump?resource=dynamic_route_configs&mask=version_info,last_updated,error_state"
@@ -33,7 +33,19 @@ SERVER_STATES: Final = {
 }
 """Values of the statistic `server.state` (Envoy, `admin.v3.ServerInfo.State`)."""
 
+_UPDATES: Final = re.compile(
+    r"^(?P<name>cluster_manager\.cds|http\..*?\.rds\.(?P<routes>.*)|cluster\.(?P<endpoints>.*))"
+    r"\.update_rejected$"
+)
 _LINE = re.compile(r"^([^:\s]+): (.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """How many responses of one subscription were refused and accepted since Envoy started."""
+
+    rejected: int
+    accepted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,8 @@ class Signs:
     Attributes:
         versions: Last accepted version per type.
         rejected: Rejected updates per type since Envoy started.
+        updates: Per subscription that a dump does not show as refused, by the section of the dump,
+            and for routes and endpoints the name. Istio's sidecars keep the first kind alone.
         connected: Whether the stream to the control plane is up; None: not told.
         live: State of the server.
         warming: Clusters and listeners that wait.
@@ -53,6 +67,7 @@ class Signs:
 
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
     rejected: Mapping[str, int] = field(default_factory=dict, hash=False)
+    updates: Mapping[str, Updates] = field(default_factory=dict, hash=False)
     connected: bool | None = None
     live: str = "LIVE"
     warming: int = 0
@@ -87,6 +102,11 @@ def read_signs(stats: bytes, routes: bytes, clusters: bytes) -> Signs:
             if f"{name}.version_text" in values
         },
         rejected={short: number(f"{name}.update_rejected") for short, name in names.items()},
+        updates={
+            _subscription(match): Updates(number(name), number(f"{match['name']}.update_success"))
+            for name in values
+            if (match := _UPDATES.match(name))
+        },
         connected=None if connected is None else connected != "0",
         live=SERVER_STATES.get(number("server.state"), "UNKNOWN"),
         warming=number("cluster_manager.warming_clusters")
@@ -96,6 +116,35 @@ def read_signs(stats: bytes, routes: bytes, clusters: bytes) -> Signs:
         routes=_digest(routes),
         endpoints=_digest(repr(_addresses(clusters)).encode()),
     )
+
+
+def _subscription(match: re.Match[str]) -> str:
+    if match["routes"]:
+        return f"routes/{match['routes']}"
+    if match["endpoints"]:
+        # Istio ends names of clusters in statistics with a semicolon.
+        return f"endpoints/{match['endpoints'].rstrip(';')}"
+    return "clusters"
+
+
+def refused(before: Signs | None, now: Signs, known: frozenset[str]) -> frozenset[str]:
+    """The subscriptions whose last response was refused, as far as statistics tell.
+
+    Args:
+        before, now: Two looks in a row. Where a response was refused and another accepted between
+            them, the order is not told, and nothing is said.
+        known: What was said of `before`.
+    """
+    if before is None:
+        return known & now.updates.keys()
+    found = set(known)
+    for name, updates in now.updates.items():
+        earlier = before.updates.get(name, Updates(0, 0))
+        if updates.accepted != earlier.accepted:
+            found.discard(name)
+        elif updates.rejected > earlier.rejected:
+            found.add(name)
+    return frozenset(found & now.updates.keys())
 
 
 def _addresses(clusters: bytes) -> list[Any]:

@@ -63,7 +63,7 @@ class _Run:
     proxy: ProxyInputs = UNKNOWN
     evidence: Evidence = field(default_factory=Evidence)
     leftovers: Leftovers = field(default_factory=Leftovers)
-    phases: Phases = field(default_factory=lambda: Phases([], []))
+    phases: Phases = field(default_factory=Phases)
     hosts: list[Hosts] = field(default_factory=list)
     versions: list[tuple[str, str]] = field(default_factory=list)
     node: dict[str, str] = field(default_factory=dict)
@@ -317,6 +317,7 @@ def _result(run: _Run, sections: Mapping[str, object], total: int) -> Inference:
     state = LoadedState(
         rejected=tuple(sorted(run.phases.rejected)),
         resources=tuple(sorted(run.phases.resources)),
+        certificates=tuple(dict.fromkeys(run.phases.certificates)),
         hosts=tuple(sorted(run.hosts)),
         jwks=tuple(sorted(evidence.jwks.items())),
         versions=tuple(sorted(run.versions)),

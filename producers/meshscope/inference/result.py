@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from meshscope.events.facts import Certificate
 from meshscope.events.proxy import ProxyInputs
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
@@ -103,6 +104,7 @@ class LoadedState:
     Attributes:
         rejected: Updates that were refused.
         resources: Every resource with version and time; warming and draining ones among them.
+        certificates: Those of active secrets: the workload's own and the roots that it trusts.
         hosts: Per cluster, where there is something to say.
         jwks: Digest of inline keys per issuer.
         versions: `version_info` per section.
@@ -111,10 +113,16 @@ class LoadedState:
 
     rejected: tuple[Rejected, ...] = ()
     resources: tuple[Loaded, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
     hosts: tuple[Hosts, ...] = ()
     jwks: tuple[tuple[str, str], ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     node: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def seen_at(self) -> str:
+        """The latest time that stands in the dump: it was taken then or later."""
+        return max((item.updated for item in self.resources), default="")
 
     @property
     def warming(self) -> tuple[str, ...]:

@@ -4,10 +4,13 @@ An entry holds a resource in a phase: active ones are policies, warming and drai
 and so is what Envoy says about a refused update (`error_state`).
 """
 
+import base64
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from meshscope.events.facts import Certificate
+from meshscope.events.x509 import read_certificates
 from meshscope.inference.reader import Message
 from meshscope.inference.result import Loaded, Rejected
 from meshscope.policy.canonical import canonical_json, digest_bytes
@@ -19,8 +22,9 @@ Resources = Iterator[tuple[Message, str]]
 class Phases:
     """What was found about resources besides their content."""
 
-    rejected: list[Rejected]
-    resources: list[Loaded]
+    rejected: list[Rejected] = field(default_factory=list)
+    resources: list[Loaded] = field(default_factory=list)
+    certificates: list[Certificate] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,14 @@ def active(
         phases: What is no policy is added here.
         name_of: The name of an active resource.
     """
-    for field, phase in entries.others:
-        for entry in section.messages(field):
+    for name, phase in entries.others:
+        for entry in section.messages(name):
+            if entries is SECRETS and phase == "active":
+                phases.certificates += _certificates(entry.peek(entries.resource))
             phases.resources.append(_passive(entry, entries, phase))
             _error(entry, entries.section, phases)
-    for field in entries.active:
-        for entry in section.messages(field):
+    for name in entries.active:
+        for entry in section.messages(name):
             yield from _active(entry, entries, phases, name_of)
 
 
@@ -125,6 +131,26 @@ def _passive(entry: Message, entries: Entries, phase: str, name: str = "") -> Lo
         entry.string("last_updated"),
         digest(content),
     )
+
+
+def _certificates(secret: object) -> tuple[Certificate, ...]:
+    """The certificates in a secret, as Envoy prints it: keys are redacted, chains are not."""
+    for role, *path in (
+        ("workload", "tls_certificate", "certificate_chain"),
+        ("root", "validation_context", "trusted_ca"),
+    ):
+        value = secret
+        for name in (*path, "inline_bytes"):
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, str):
+            try:
+                found = read_certificates(base64.b64decode(value), role)
+            except ValueError:
+                # Then nothing is said of them; the secret is state in any case.
+                return ()
+            # What follows the first of a chain are those that signed it.
+            return found[:1] if role == "workload" else found
+    return ()
 
 
 def _error(entry: Message, section: str, phases: Phases) -> None:

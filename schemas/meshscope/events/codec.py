@@ -35,6 +35,7 @@ FACTS: Final[tuple[type, ...]] = (
     facts.PolicyBody,
     facts.PolicyRequest,
     facts.Drift,
+    facts.Finding,
     facts.Verdict,
     facts.Anomaly,
 )

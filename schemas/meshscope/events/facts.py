@@ -129,6 +129,24 @@ class RejectedUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate that a proxy holds, as far as it matters for trust.
+
+    Attributes:
+        role: `workload`: the proxy shows it to its peers; `root`: it trusts what this one signed.
+        serial: Serial number, hexadecimal, without leading zeros.
+        identity: URI in it, such as `spiffe://cluster.local/ns/shop/sa/cart`; empty: none.
+        valid_from, expires_at: Times; 0: not told.
+    """
+
+    role: str
+    serial: str
+    identity: str = ""
+    valid_from: int = 0
+    expires_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyState:
     """How a proxy is, as far as its admin interface shows.
 
@@ -145,6 +163,7 @@ class ProxyState:
         incomplete: What cannot be verified because the configuration dump lacked a section:
             `kind: reason`, one line per kind of policy.
         error: Why there is no newer configuration, for the operator; empty: there is.
+        certificates: Those of the workload and the roots that it trusts.
     """
 
     live: str = "LIVE"
@@ -157,6 +176,7 @@ class ProxyState:
     certificate_identity: str = ""
     incomplete: tuple[str, ...] = ()
     error: str = ""
+    certificates: tuple[Certificate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +294,47 @@ class FieldDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """What makes something an anomaly, and which one.
+
+    Attributes:
+        code: `MSC-…`.
+        subject: What it is about, in words; it names the anomaly where no resource does.
+        resource: The resource responsible; None: none, or it is not known.
+    """
+
+    code: str
+    subject: str
+    resource: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How a proxy gets its configuration and takes it in is not as it should be, at one time.
+
+    Attributes:
+        id, episode, status, snapshot, opened_at, observed_at, revision: As in `Drift`.
+        key: What it is about, unique among the findings of a proxy.
+        cause: The anomaly that it is evidence of.
+        expected, observed: What should be, and what is.
+    """
+
+    id: str
+    episode: str
+    status: Literal["opened", "open", "closed"]
+    proxy: str
+    cluster: str
+    key: str
+    cause: Cause
+    expected: str
+    observed: str
+    snapshot: str
+    opened_at: int
+    observed_at: int
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Drift:
     """A difference between what a proxy should hold and what it holds, at one time.
 
@@ -297,6 +358,8 @@ class Drift:
         witness: JSON of a request that shows it; empty: none yet.
         revision: Number of this fact among all about the proxy, from 1, or since it came back
             after it was gone; within an episode the highest counts.
+        cause: Why the proxy does not hold what it should, where a finding explains it; the drift is
+            then evidence of that anomaly, and not of one of its own.
     """
 
     id: str
@@ -320,6 +383,7 @@ class Drift:
     resource_versions: tuple[str, ...] = ()
     witness: str = ""
     revision: int = 0
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +439,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One drift as evidence of an anomaly."""
+    """One drift or finding as evidence of an anomaly; a finding has no change and no effect."""
 
     episode: str
     proxy: str
@@ -402,7 +466,7 @@ class Anomaly:
         title: One sentence.
         resource: Resource responsible; None: not known.
         proxies: Blast radius.
-        evidence: At most 100 drifts; `evidence_count` is their number.
+        evidence: At most 100 drifts and findings; `evidence_count` is their number.
         repair: What to do; empty: nothing is known.
     """
 

@@ -103,16 +103,17 @@ REQUESTS = Topic(
 DRIFT = Topic(
     "meshscope.verification.drift",
     "proxy id",
-    "A difference opened, still there, or closed; and the verdict on a proxy.",
-    (facts.Drift, facts.Verdict),
+    "A difference or finding opened, still there, or closed; and the verdict on a proxy.",
+    (facts.Drift, facts.Finding, facts.Verdict),
     "stream worker",
     retention_ms=7 * DAY_MS,
 )
 EVIDENCE = Topic(
     "meshscope.verification.evidence",
     "fingerprint of the anomaly",
-    "The same drifts once more, so that all evidence of one anomaly is read by one worker.",
-    (facts.Drift,),
+    "The same drifts and findings once more, so that all evidence of one anomaly is read by one "
+    "worker.",
+    (facts.Drift, facts.Finding),
     "stream worker",
     retention_ms=7 * DAY_MS,
     kept=False,

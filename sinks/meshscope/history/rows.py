@@ -260,8 +260,34 @@ def _drift(fact: facts.Drift) -> dict[str, Any]:
         "snapshot": fact.snapshot,
         "declared": fact.declared,
         "witness": fact.witness,
+        "cause_code": fact.cause.code if fact.cause else "",
+        "cause_subject": fact.cause.subject if fact.cause else "",
+        "cause_resource": _resource_of(fact.cause),
         "revision": fact.revision,
     }
+
+
+def _finding(fact: facts.Finding) -> dict[str, Any]:
+    return {
+        "observed_at": instant(fact.observed_at),
+        "opened_at": instant(fact.opened_at),
+        "cluster": fact.cluster,
+        "proxy": fact.proxy,
+        "episode": fact.episode,
+        "status": fact.status,
+        "key": fact.key,
+        "code": fact.cause.code,
+        "subject": fact.cause.subject,
+        "resource": _resource_of(fact.cause),
+        "expected": fact.expected,
+        "observed": fact.observed,
+        "snapshot": fact.snapshot,
+        "revision": fact.revision,
+    }
+
+
+def _resource_of(cause: facts.Cause | None) -> str:
+    return _source(cause.resource) if cause and cause.resource else ""
 
 
 def _verdict(fact: facts.Verdict) -> dict[str, Any]:
@@ -319,6 +345,7 @@ _COLUMNS: Final[dict[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     facts.PolicyShard: ("policy_shards", _shard),
     facts.PolicyBody: ("policies", _body),
     facts.Drift: ("drift", _drift),
+    facts.Finding: ("findings", _finding),
     facts.Verdict: ("verdicts", _verdict),
     facts.Anomaly: ("anomalies", _anomaly),
 }

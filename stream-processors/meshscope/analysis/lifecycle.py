@@ -1,20 +1,28 @@
 """The life of an anomaly: it opens with its first evidence and resolves with its last.
 
-Pure. `take` folds a drift in, `speak` says what is to be published. Evidence may come repeatedly
-and out of order: of the facts of an episode the one with the highest revision counts, and what was
-closed stays closed.
+Pure. `take` folds a drift or finding in, `speak` says what is to be published. Evidence may come
+repeatedly and out of order: of the facts of an episode the one with the highest revision counts,
+and what was closed stays closed.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from meshscope.analysis.anomaly import LAYER, fingerprint, responsible, severity, title
-from meshscope.events.facts import Anomaly, Drift, Evidence, Source
+from meshscope.analysis.anomaly import (
+    cause,
+    fingerprint,
+    layer,
+    repair,
+    responsible,
+    severity,
+    title,
+)
+from meshscope.events.facts import Anomaly, Drift, Evidence, Finding, Source
 from meshscope.policy.canonical import content_bytes, digest_bytes
 
 MAX_EVIDENCE: Final = 100
-"""Drifts that an anomaly shows in full; it counts the others."""
+"""Drifts and findings that an anomaly shows in full; it counts the others."""
 
 MAX_EVIDENCE_TEXT: Final = 400
 MAX_PROXIES: Final = 5_000
@@ -32,14 +40,17 @@ class Held:
     """The evidence of one episode.
 
     Attributes:
-        revision: Of the drift that it was taken from.
+        revision: Of the fact that it was taken from.
+        effect: What it does to traffic; empty: a finding.
         shown: None where the anomaly already shows `MAX_EVIDENCE` others.
+        resource: Responsible for the drift.
     """
 
     revision: int
     proxy: str
     effect: str
     shown: Evidence | None
+    resource: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +84,35 @@ class AnomalyState:
     severity: str = ""
 
 
-def take(state: AnomalyState | None, drift: Drift) -> AnomalyState:
-    """Fold a drift into the anomaly that it is evidence of."""
+def take(state: AnomalyState | None, fact: Drift | Finding) -> AnomalyState:
+    """Fold a drift or finding into the anomaly that it is evidence of."""
     if state is None:
+        of = cause(fact)
         state = AnomalyState(
-            fingerprint=fingerprint(drift),
-            cluster=drift.cluster,
-            code=drift.code,
-            title=title(drift),
-            resource=responsible(drift.sources),
+            fingerprint=fingerprint(fact),
+            cluster=fact.cluster,
+            code=of.code,
+            title=title(fact),
+            resource=of.resource,
         )
-    known = state.open.get(drift.episode)
-    if drift.episode in state.closed or (known and known.revision >= drift.revision):
+    known = state.open.get(fact.episode)
+    if fact.episode in state.closed or (known and known.revision >= fact.revision):
         return state
-    still_open = {name: held for name, held in state.open.items() if name != drift.episode}
-    updated_at = max(state.updated_at, drift.observed_at)
-    if drift.status == "closed":
-        closed = {**state.closed, drift.episode: drift.revision}
+    still_open = {name: held for name, held in state.open.items() if name != fact.episode}
+    updated_at = max(state.updated_at, fact.observed_at)
+    if fact.status == "closed":
+        closed = {**state.closed, fact.episode: fact.revision}
         for oldest in list(closed)[: len(closed) - MAX_CLOSED]:
             del closed[oldest]
         return replace(state, open=still_open, closed=closed, updated_at=updated_at)
     shown = sum(held.shown is not None for held in still_open.values())
-    evidence = _evidence(drift) if shown < MAX_EVIDENCE else None
-    still_open[drift.episode] = Held(drift.revision, drift.proxy, drift.effect, evidence)
+    still_open[fact.episode] = Held(
+        revision=fact.revision,
+        proxy=fact.proxy,
+        effect=fact.effect if isinstance(fact, Drift) else "",
+        shown=_evidence(fact) if shown < MAX_EVIDENCE else None,
+        resource=responsible(fact.sources) if isinstance(fact, Drift) else None,
+    )
     return replace(state, open=still_open, updated_at=updated_at)
 
 
@@ -128,7 +145,7 @@ def speak(state: AnomalyState, now: int) -> tuple[AnomalyState, Anomaly | None]:
         said=looks,
         said_at=state.updated_at,
         spoke_at=now,
-        severity=severity(held.effect for held in state.open.values()),
+        severity=_severity(state),
     )
     return said, _anomaly(said, status)
 
@@ -140,17 +157,30 @@ def unsaid(state: AnomalyState) -> bool:
     return state.said != _looks(state) or state.updated_at - state.said_at >= REPEAT_MS
 
 
-def _evidence(drift: Drift) -> Evidence:
+def _evidence(fact: Drift | Finding) -> Evidence:
+    change, effect = (fact.change, fact.effect) if isinstance(fact, Drift) else ("", "")
     return Evidence(
-        episode=drift.episode,
-        proxy=drift.proxy,
-        key=drift.key,
-        change=drift.change,
-        effect=drift.effect,
-        expected=_clip(drift.expected),
-        observed=_clip(drift.observed),
-        snapshot=drift.snapshot,
+        episode=fact.episode,
+        proxy=fact.proxy,
+        key=fact.key,
+        change=change,
+        effect=effect,
+        expected=_clip(fact.expected),
+        observed=_clip(fact.observed),
+        snapshot=fact.snapshot,
     )
+
+
+def _severity(state: AnomalyState) -> str:
+    effects = (held.effect for held in state.open.values() if held.effect)
+    return severity(effects, state.code)
+
+
+def _resource(state: AnomalyState) -> Source | None:
+    """The resource responsible; of a cause without one, that of the drifts which it explains."""
+    if state.resource is not None:
+        return state.resource
+    return responsible(held.resource for held in state.open.values() if held.resource)
 
 
 def _looks(state: AnomalyState) -> str:
@@ -169,17 +199,18 @@ def _anomaly(state: AnomalyState, status: Literal["opened", "updated", "resolved
         episode=state.episode,
         status=status,
         cluster=state.cluster,
-        layer=LAYER,
+        layer=layer(state.code),
         code=state.code,
-        severity=severity(each.effect for each in held) if held else state.severity,
+        severity=_severity(state) if held else state.severity,
         title=state.title,
         opened_at=state.opened_at,
         updated_at=state.updated_at,
         resolved_at=state.updated_at if status == "resolved" else None,
-        resource=state.resource,
+        resource=_resource(state),
         proxies=tuple(sorted({each.proxy for each in held})[:MAX_PROXIES]),
         evidence=tuple(each.shown for each in held if each.shown is not None),
         evidence_count=len(held),
+        repair=repair(state.code),
     )
     return replace(anomaly, id=digest_bytes("anomaly-fact", content_bytes(anomaly)))
 

@@ -22,7 +22,7 @@ import faust
 from faust.types import TP
 
 from meshscope.events.codec import PoisonValue, decode
-from meshscope.events.facts import Drift
+from meshscope.events.facts import Drift, Finding
 from meshscope.events.topics import (
     CONTROL_PLANE_STATE,
     EVIDENCE,
@@ -182,9 +182,9 @@ class StreamWorker:
         return skew_bounds(sent, utc_ms(), self._ends.age(*place, monotonic_ms()))
 
     async def _evidence(self, message: Any) -> None:
-        drift: Drift = decode(message.value or b"", Drift)
+        fact: Drift | Finding = decode(message.value or b"", Drift, Finding)
         async with self._lock:
-            await self._ledger.evidence(drift, message.partition)
+            await self._ledger.evidence(fact, message.partition)
         self._counts["evidence"] += 1
 
     async def _inspect(self, message: Any) -> None:
@@ -241,6 +241,9 @@ class StreamWorker:
             if self._is_recovered and not self._ready.is_set():
                 await self._take_over()
             if self._ready.is_set():
+                async with self._lock:
+                    if self._ready.is_set():
+                        await self._join.await_pods()
                 for proxy in self._join.due():
                     async with self._lock:
                         if not self._ready.is_set():
@@ -350,7 +353,8 @@ class StreamWorker:
             self._proxies.recover(self._partitions)
             self._anomalies.recover(self._partitions)
             self._join.own(
-                (proxy, known.snapshot.cluster) for proxy, known in self._proxies.items()
+                ((proxy, known.snapshot.cluster) for proxy, known in self._proxies.items()),
+                self._partitions,
             )
             self._ledger.own(dict(self._anomalies.items()))
             self._ready.set()

@@ -107,6 +107,11 @@ class Broadcast:
         """
         self._caught_up = True
 
+    @property
+    def clusters(self) -> frozenset[str]:
+        """The clusters of which a complete list of resources was read."""
+        return frozenset(scope.cluster for scope in self._complete)
+
     def declaration(self, cluster: str, revision: str) -> Declaration | Unready:
         """What is declared for the proxies of a cluster and revision."""
         known = self._declarations.get((cluster, revision))

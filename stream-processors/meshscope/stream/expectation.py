@@ -7,12 +7,14 @@ from typing import Final
 
 import msgspec
 
+from meshscope.analysis.mesh import DeclaredMesh, declared_mesh
 from meshscope.comparison.names import SURVIVING
 from meshscope.events.facts import ShardDigest
 from meshscope.events.proxy import ProxyInputs
 from meshscope.policy.canonical import digest_bytes
 from meshscope.policy.kinds import Kind
 from meshscope.policy.shards import Place, root_digest
+from meshscope.policy.source import ResourceRef
 from meshscope.projection.fragments import as_policies
 from meshscope.projection.result import Projection
 from meshscope.stream.broadcast import Declaration
@@ -22,6 +24,9 @@ CONFIGURATION: Final = "configuration"
 ENDPOINTS: Final = "endpoints"
 LANES: Final = (CONFIGURATION, ENDPOINTS)
 """Endpoints change all the time, for other reasons than configuration, and converge apart."""
+
+MAX_MESHES: Final = 8
+"""Declarations of which more than digests is kept, one per cluster and revision."""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -45,6 +50,7 @@ class Expectation:
         closed: Whether equal roots suffice: nothing is unverifiable and there is one outcome only.
         lanes: Digest of what is expected, by lane; a change of it starts a convergence window.
         notes: Limits of the projection.
+        patches: EnvoyFilters and the like in scope of the proxy.
     """
 
     declared: str
@@ -55,6 +61,7 @@ class Expectation:
     closed: bool
     lanes: Mapping[str, str]
     notes: tuple[str, ...]
+    patches: tuple[ResourceRef, ...]
 
 
 def expect(projection: Projection, declared: str) -> Expectation:
@@ -88,6 +95,9 @@ def expect(projection: Projection, declared: str) -> Expectation:
             for name in LANES
         },
         notes=projection.notes,
+        patches=tuple(
+            dict.fromkeys(each.source for each in projection.unverifiable if each.source)
+        ),
     )
 
 
@@ -111,6 +121,7 @@ class Expectations:
         self._project = project
         self._whole: OrderedDict[tuple[str, str], Projection] = OrderedDict()
         self._digests: OrderedDict[tuple[str, str], Expectation] = OrderedDict()
+        self._meshes: OrderedDict[str, DeclaredMesh] = OrderedDict()
         self._limits = (whole, digests)
 
     def expectation(self, declaration: Declaration, proxy: ProxyInputs) -> Expectation:
@@ -123,6 +134,16 @@ class Expectations:
         self._digests.move_to_end(name)
         if len(self._digests) > self._limits[1]:
             self._digests.popitem(last=False)
+        return known
+
+    def mesh(self, declaration: Declaration) -> DeclaredMesh:
+        """What a declaration says of trust, revisions and injection."""
+        known = self._meshes.get(declaration.digest)
+        if known is None:
+            known = declared_mesh(declaration.control_plane, declaration.resources)
+            self._meshes[declaration.digest] = known
+            if len(self._meshes) > MAX_MESHES:
+                self._meshes.popitem(last=False)
         return known
 
     def projection(self, declaration: Declaration, proxy: ProxyInputs) -> Projection:

@@ -6,22 +6,27 @@ state with its outbox, the facts of the outbox, state without it.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 from uuid import uuid4
 
-from meshscope.events.facts import Drift, PolicyRequest, Snapshot, Verdict
+from meshscope.analysis.mesh import DEFAULT_REVISION
+from meshscope.events.facts import PolicyRequest, Snapshot
+from meshscope.events.resource import Resource
+from meshscope.events.topics import SNAPSHOTS
 from meshscope.stream.agenda import Agenda
-from meshscope.stream.broadcast import Broadcast, Change
+from meshscope.stream.broadcast import Broadcast, Change, Unready
 from meshscope.stream.clock_skew import SkewBounds
 from meshscope.stream.decoding import BroadcastEvent
 from meshscope.stream.expectation import Expectations
 from meshscope.stream.judgement import Judge, Project
 from meshscope.stream.names import Names
-from meshscope.stream.record import ProxyRecord
+from meshscope.stream.pods import is_unseen, unseen
+from meshscope.stream.record import ProxyRecord, Statement
 from meshscope.stream.step import Now, Step, Timing, World
 from meshscope.stream.verification import leave, receive, verify
+from meshscope.transport.partition import partition_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +50,7 @@ class Records(Protocol):
 class Publish(Protocol):
     """Sends facts; each call returns when the broker has them all."""
 
-    async def facts(self, record: ProxyRecord, facts: Iterable[Drift | Verdict]) -> None:
+    async def facts(self, record: ProxyRecord, facts: Iterable[Statement]) -> None:
         """Publish what was found about a proxy, in this order."""
 
     async def request(self, request: PolicyRequest) -> None:
@@ -86,6 +91,8 @@ class Join:
             Expectations(project), self._broadcast.policies, Names(), judge, timing, log_epoch
         )
         self._agenda = Agenda()
+        self._partitions: frozenset[int] = frozenset()
+        self._changed: set[str] = set()
         self._records = records
         self._publish = publish
         self._clock = clock
@@ -110,9 +117,16 @@ class Join:
         """Everything that stood on the broadcast topics at the start was read."""
         self._broadcast.caught_up()
         self._agenda.everything()
+        self._changed |= self._broadcast.clusters
 
-    def own(self, proxies: Iterable[tuple[str, str]]) -> None:
-        """Look after these proxies (id, cluster) from now on, and after no others."""
+    def own(self, proxies: Iterable[tuple[str, str]], partitions: Iterable[int]) -> None:
+        """Look after these proxies (id, cluster) from now on, and after no others.
+
+        Args:
+            partitions: Those of the topic of snapshots in which these and new ones lie.
+        """
+        self._partitions = frozenset(partitions)
+        self._changed |= self._broadcast.clusters
         self._agenda = Agenda()
         for proxy, cluster in proxies:
             self._agenda.add(proxy, cluster)
@@ -128,8 +142,8 @@ class Join:
         record = await self._settled(proxy)
         if snapshot is None:
             if record is not None:
-                await self._commit(proxy, leave(record, self._world.log_epoch, self._clock()))
-            self._agenda.remove(proxy)
+                await self._leave(proxy, record)
+                self._changed.add(record.snapshot.cluster)
             return
         received = receive(record, snapshot, partition, self._new_life(), bounds)
         if received is record:
@@ -139,6 +153,7 @@ class Join:
 
     async def work(self) -> bool:
         """Look at the proxies that are due; whether there were any."""
+        await self.await_pods()
         due = self._agenda.due(self._clock().monotonic)
         for proxy in due:
             await self.look(proxy)
@@ -148,13 +163,45 @@ class Join:
         """Take the proxies off the agenda that must be looked at now."""
         return self._agenda.due(self._clock().monotonic)
 
+    async def await_pods(self) -> None:
+        """Remember the Pods of this worker's partitions of which snapshots should come.
+
+        Looked for when the declaration of a cluster has changed, and when a proxy has gone.
+        """
+        changed, self._changed = self._changed, set()
+        for cluster in changed:
+            for name, pod in (self._awaited(cluster) or {}).items():
+                proxy = f"{cluster}/{name}"
+                partition = partition_of(proxy.encode(), SNAPSHOTS.partitions)
+                if partition in self._partitions and self._records.get(proxy) is None:
+                    self._agenda.track(proxy, cluster)
+                    record = unseen(pod, cluster, partition, self._new_life())
+                    await self._look(proxy, record, known=None)
+
+    def _awaited(self, cluster: str) -> Mapping[str, Resource] | None:
+        """The Pods of which snapshots should come; None: that is not known yet."""
+        declaration = self._broadcast.declaration(cluster, DEFAULT_REVISION)
+        if isinstance(declaration, Unready):
+            return None
+        return self._world.expectations.mesh(declaration).awaited
+
     async def look(self, proxy: str) -> None:
         """Verify a proxy as it is known."""
         record = await self._settled(proxy)
         if record is None:
             self._agenda.remove(proxy)
+        elif is_unseen(record) and self._is_not_awaited(record.snapshot):
+            await self._leave(proxy, record)
         else:
             await self._look(proxy, record, known=record)
+
+    def _is_not_awaited(self, snapshot: Snapshot) -> bool:
+        awaited = self._awaited(snapshot.cluster)
+        return awaited is not None and snapshot.proxy not in awaited
+
+    async def _leave(self, proxy: str, record: ProxyRecord) -> None:
+        await self._commit(proxy, leave(record, self._world.log_epoch, self._clock()))
+        self._agenda.remove(proxy)
 
     def next_time(self) -> int | None:
         """Monotonic time at which something becomes due, if nothing happens before."""
@@ -162,6 +209,7 @@ class Join:
 
     def _note(self, change: Change) -> None:
         if change.cluster is not None:
+            self._changed.add(change.cluster)
             self._agenda.declared(change.cluster)
         if change.digest is not None:
             self._agenda.arrived(change.digest)

@@ -9,7 +9,7 @@ import msgspec
 
 from meshscope.analysis.anomaly import fingerprint
 from meshscope.analysis.lifecycle import COALESCE_MS, AnomalyState, speak, take, unsaid
-from meshscope.events.facts import Anomaly, Drift
+from meshscope.events.facts import Anomaly, Drift, Finding
 from meshscope.stream.step import Now
 
 
@@ -76,11 +76,11 @@ class Ledger:
         """Look after these anomalies from now on, and after no others."""
         self._unsaid = {name: 0 for name, record in records.items() if unsaid(record.state)}
 
-    async def evidence(self, drift: Drift, partition: int) -> None:
-        """A drift was read."""
-        name = fingerprint(drift)
+    async def evidence(self, fact: Drift | Finding, partition: int) -> None:
+        """A drift or finding was read."""
+        name = fingerprint(fact)
         known = self._records.get(name)
-        state = take(known.state if known else None, drift)
+        state = take(known.state if known else None, fact)
         if known is None or state is not known.state:
             await self._settle(name, AnomalyRecord(partition, state))
 

@@ -7,10 +7,10 @@ from typing import Any, Final
 from meshscope.analysis.anomaly import fingerprint
 from meshscope.events.codec import encode
 from meshscope.events.dead_letter import dead_letter_headers
-from meshscope.events.facts import Anomaly, Drift, PolicyRequest, Verdict
+from meshscope.events.facts import Anomaly, PolicyRequest, Verdict
 from meshscope.events.topics import ANOMALIES, DEAD_LETTER, DRIFT, EVIDENCE, REQUESTS
 from meshscope.stream import cloudevents
-from meshscope.stream.record import ProxyRecord
+from meshscope.stream.record import ProxyRecord, Statement
 
 DEADLINE_SECONDS: Final = 60.0
 """A broker that takes nothing for so long is treated as gone. Until then the client retries."""
@@ -33,14 +33,14 @@ class Outlet:
     def __init__(self, send: Send) -> None:
         self._send = send
 
-    async def facts(self, record: ProxyRecord, facts: Iterable[Drift | Verdict]) -> None:
-        """Publish what was found about a proxy, in order, drifts also as evidence."""
+    async def facts(self, record: ProxyRecord, facts: Iterable[Statement]) -> None:
+        """Publish what was found about a proxy, in order, drifts and findings also as evidence."""
         key = f"{record.snapshot.cluster}/{record.snapshot.proxy}".encode()
         pending = []
         for fact in facts:
             value = encode(fact)
             pending.append(await self._send(DRIFT.name, key, value, record.partition, None))
-            if isinstance(fact, Drift):
+            if not isinstance(fact, Verdict):
                 cause = fingerprint(fact).encode()
                 pending.append(await self._send(EVIDENCE.name, cause, value, None, None))
         await self._have(pending)

@@ -7,7 +7,10 @@ from typing import Final
 import msgspec
 
 from meshscope.events.codec import decode, encode
-from meshscope.events.facts import Drift, Snapshot, Source, Verdict
+from meshscope.events.facts import Cause, Drift, Finding, Snapshot, Source, Verdict
+
+Statement = Drift | Finding | Verdict
+"""A fact about a proxy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +20,12 @@ class Window:
     Attributes:
         expected: Digest of what is expected in this lane.
         until: End, in milliseconds of this process's monotonic clock; stored as the rest of it.
+        since: When that became expected, likewise.
     """
 
     expected: str
     until: int
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class OpenDrift:
         episode … opened_at: See `Drift`.
         looks: Digest of everything else that the last fact about it said.
         said_at: Time of that fact.
+        cause: As in `Drift`.
     """
 
     episode: str
@@ -43,6 +49,31 @@ class OpenDrift:
     opened_at: int
     looks: str
     said_at: int
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFinding:
+    """A finding that was opened and not closed; fields as in `OpenDrift`."""
+
+    episode: str
+    key: str
+    cause: Cause
+    opened_at: int
+    looks: str
+    said_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The last version of a type of discovery that a proxy accepted.
+
+    Attributes:
+        at: When that was seen, in milliseconds of this process's monotonic clock.
+    """
+
+    version: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +109,9 @@ class ProxyRecord:
         revision: Number of facts published about this proxy.
         windows: By lane.
         open: Drifts that are open, by policy key.
+        conditions: Since when something about its delivery is so, by key; times as in `Accepted`.
+        findings: Findings that are open, by key.
+        accepted: By type of discovery.
         said: None: there was no verdict yet.
         outbox: Facts that follow from this state and may not be published yet.
         gone: The proxy left; the record goes with its last facts.
@@ -91,8 +125,11 @@ class ProxyRecord:
     revision: int = 0
     windows: Mapping[str, Window] = field(default_factory=dict, hash=False)
     open: Mapping[str, OpenDrift] = field(default_factory=dict, hash=False)
+    conditions: Mapping[str, int] = field(default_factory=dict, hash=False)
+    findings: Mapping[str, OpenFinding] = field(default_factory=dict, hash=False)
+    accepted: Mapping[str, Accepted] = field(default_factory=dict, hash=False)
     said: Said | None = None
-    outbox: tuple[Drift | Verdict, ...] = ()
+    outbox: tuple[Statement, ...] = ()
     gone: bool = False
 
 
@@ -108,6 +145,9 @@ class _Stored:
     outbox: list[bytes]
     past: tuple[str, ...] = ()
     clock_skew: int = 0
+    conditions: dict[str, int] = field(default_factory=dict)
+    findings: dict[str, OpenFinding] = field(default_factory=dict)
+    accepted: dict[str, Accepted] = field(default_factory=dict)
     gone: bool = False
 
 
@@ -125,7 +165,7 @@ def dump(record: ProxyRecord, now: int) -> bytes:
             snapshot=encode(record.snapshot),
             revision=record.revision,
             windows={
-                lane: replace(window, until=max(0, window.until - now))
+                lane: replace(window, until=window.until - now, since=window.since - now)
                 for lane, window in record.windows.items()
             },
             open=dict(record.open),
@@ -133,6 +173,11 @@ def dump(record: ProxyRecord, now: int) -> bytes:
             outbox=[encode(fact) for fact in record.outbox],
             past=record.past,
             clock_skew=record.clock_skew,
+            conditions={key: since - now for key, since in record.conditions.items()},
+            findings=dict(record.findings),
+            accepted={
+                name: replace(each, at=each.at - now) for name, each in record.accepted.items()
+            },
             gone=record.gone,
         )
     )
@@ -155,11 +200,14 @@ def load(data: bytes, now: int) -> ProxyRecord:
         clock_skew=stored.clock_skew,
         revision=stored.revision,
         windows={
-            lane: replace(window, until=now + window.until)
+            lane: replace(window, until=now + window.until, since=now + window.since)
             for lane, window in stored.windows.items()
         },
         open=stored.open,
+        conditions={key: now + since for key, since in stored.conditions.items()},
+        findings=stored.findings,
+        accepted={name: replace(each, at=now + each.at) for name, each in stored.accepted.items()},
         said=stored.said,
-        outbox=tuple(decode(fact, Drift, Verdict) for fact in stored.outbox),
+        outbox=tuple(decode(fact, Drift, Finding, Verdict) for fact in stored.outbox),
         gone=stored.gone,
     )

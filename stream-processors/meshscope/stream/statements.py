@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from meshscope.events.codec import encode
 from meshscope.events.facts import (
+    Cause,
     Drift,
     EquivalentDifference,
     FieldDifference,
@@ -18,27 +18,21 @@ from meshscope.policy.canonical import content_bytes, digest_bytes
 from meshscope.policy.source import ResourceRef
 from meshscope.stream import clock_skew
 from meshscope.stream.broadcast import Declaration
-from meshscope.stream.expectation import LANES, Expectation, lane
+from meshscope.stream.delivery import Delivery
+from meshscope.stream.expectation import CONFIGURATION, LANES, Expectation, lane
+from meshscope.stream.findings import Findings
 from meshscope.stream.judgement import Difference, Judgement
+from meshscope.stream.outbox import Outbox
 from meshscope.stream.record import OpenDrift, ProxyRecord, Said, Window
 from meshscope.stream.step import Now, Step, World
 
 MAX_OPEN: Final = 1_000
 """Drifts of one proxy that are open at a time; the verdict counts the others too."""
 
-MAX_OUTBOX_FACTS: Final = 100
-MAX_OUTBOX_BYTES: Final = 300_000
-"""A record is one value on a topic; what does not fit is published in the next step."""
-
 MAX_TEXT: Final = 1_000
 MAX_FIELDS: Final = 40
 MAX_UNVERIFIABLE: Final = 100
 MAX_EQUIVALENTS: Final = 50
-
-
-def fact_id(log_epoch: str, life: str, revision: int) -> str:
-    """Id of the fact of this number about a proxy."""
-    return digest_bytes("fact", f"{log_epoch}:{life}:{revision}".encode())
 
 
 class Statements:
@@ -48,9 +42,8 @@ class Statements:
         self._record = record
         self._world = world
         self._now = now
-        self._facts: list[Drift | Verdict] = []
-        self._bytes = 0
-        self._revision = record.revision
+        self._outbox = Outbox(record, world.log_epoch)
+        self._findings = Findings(record, self._outbox, now, self._is_due)
         self._open = dict(record.open)
         self._windows = record.windows
         self._said = record.said
@@ -62,10 +55,21 @@ class Statements:
             name: known[name]
             if name in known and known[name].expected == expectation.lanes[name]
             else Window(
-                expectation.lanes[name], self._now.monotonic + self._world.timing.windows[name]
+                expectation.lanes[name],
+                until=self._now.monotonic + self._world.timing.windows[name],
+                since=self._now.monotonic,
             )
             for name in LANES
         }
+
+    def deliver(self, found: Delivery) -> None:
+        """Open, repeat and close what was found about delivery and loading."""
+        needs_time = self._findings.take(found)
+        if needs_time and any(drift.cause for drift in self._open.values()):
+            self._windows = {
+                name: replace(window, until=self._now.monotonic + self._world.timing.windows[name])
+                for name, window in self._windows.items()
+            }
 
     def cannot_say(
         self,
@@ -81,22 +85,31 @@ class Statements:
         """
         if not (keep and self._said):
             self._verdict(verdict, declared, reason=reason, differences=len(self._open))
-        return Step(self._finished())
+        return self.nothing()
+
+    def nothing(self) -> Step:
+        """There is nothing that a verdict could be about."""
+        return Step(self._finished(), wake_at=self._findings.wake_at)
 
     def say(self, judgement: Judgement, declaration: Declaration) -> Step:
         """Open, repeat and close drifts, and give the verdict."""
         differing = {str(each.key): each for each in judgement.differences}
+        self._findings.compare(
+            self._windows[CONFIGURATION].since,
+            (each.key for each in judgement.differences if not self._is_converging(each)),
+            self._open,
+        )
         for key in sorted(self._open.keys() - differing.keys()):
-            if self._full:
+            if self._outbox.is_full:
                 return Step(self._finished(), wake_at=self._now.monotonic)
             self._close(key, declaration.digest)
         held: list[str] = []
         later: list[str] = []
         for key, difference in differing.items():
-            if self._full:
+            if self._outbox.is_full:
                 return Step(self._finished(), wake_at=self._now.monotonic)
             name = lane(difference.key.kind)
-            converging = self._now.monotonic < self._windows[name].until
+            converging = self._is_converging(difference)
             if key in self._open:
                 if converging and not self._same_anomaly(key, difference):
                     # It stays what it was until the proxy had its time.
@@ -119,8 +132,11 @@ class Statements:
         )
         repeats = [drift.said_at for drift in self._open.values()]
         repeats += [self._said.at] if self._said else []
+        repeats += [finding.said_at for finding in self._findings.open.values()]
         next_repeat = min(repeats) + self._world.timing.repeat - self._now.utc
         times = [self._windows[name].until for name in (*held, *later)]
+        if self._findings.wake_at is not None:
+            times.append(self._findings.wake_at)
         return Step(
             self._finished(),
             wake_at=min([*times, self._now.monotonic + max(1_000, next_repeat)]),
@@ -129,27 +145,21 @@ class Statements:
     def _finished(self) -> ProxyRecord:
         return replace(
             self._record,
-            revision=self._revision,
+            revision=self._outbox.revision,
             windows=self._windows,
             open=self._open,
+            conditions=self._findings.since,
+            findings=self._findings.open,
+            accepted=self._findings.accepted,
             said=self._said,
-            outbox=tuple(self._facts),
+            outbox=self._outbox.facts,
         )
 
-    @property
-    def _full(self) -> bool:
-        return len(self._facts) >= MAX_OUTBOX_FACTS or self._bytes >= MAX_OUTBOX_BYTES
-
-    def _publish(self, fact: Drift | Verdict) -> None:
-        self._facts.append(fact)
-        self._bytes += len(encode(fact))
-
-    def _next_id(self) -> str:
-        self._revision += 1
-        return fact_id(self._world.log_epoch, self._record.life, self._revision)
+    def _is_converging(self, difference: Difference) -> bool:
+        return self._now.monotonic < self._windows[lane(difference.key.kind)].until
 
     def _add(self, key: str, difference: Difference, declaration: Declaration) -> None:
-        identity = self._next_id()
+        identity = self._outbox.next_id()
         self._drift("opened", identity, identity, self._now.utc, difference, declaration)
 
     def _repeat(self, key: str, difference: Difference, declaration: Declaration) -> None:
@@ -159,20 +169,25 @@ class Statements:
             self._add(key, difference, declaration)
             return
         if self._is_due(known.said_at) or known.looks != _looks(difference, declaration):
-            self._drift(
-                "open", self._next_id(), known.episode, known.opened_at, difference, declaration
-            )
+            identity = self._outbox.next_id()
+            self._drift("open", identity, known.episode, known.opened_at, difference, declaration)
 
     def _is_due(self, said_at: int) -> bool:
         """Whether to say once more what was said then, or will have been: clocks are set back."""
         return not 0 <= self._now.utc - said_at < self._world.timing.repeat
 
+    def _cause_of(self, difference: Difference) -> Cause | None:
+        known = self._open.get(str(difference.key))
+        return self._findings.cause(difference.key, known)
+
     def _same_anomaly(self, key: str, difference: Difference) -> bool:
         """Whether an open drift is evidence of the anomaly that it was evidence of before.
 
-        Code and sources name the anomaly.
+        Its cause names the anomaly, or else code and sources do.
         """
-        known = self._open[key]
+        known, cause = self._open[key], self._cause_of(difference)
+        if known.cause or cause:
+            return known.cause == cause
         return (known.code, known.sources) == (difference.code, difference.sources)
 
     def _drift(
@@ -186,6 +201,7 @@ class Statements:
     ) -> None:
         snapshot = self._record.snapshot
         key = str(difference.key)
+        cause = self._cause_of(difference)
         observed_at = max(opened_at, self._now.utc)
         self._open[key] = OpenDrift(
             episode=episode,
@@ -198,8 +214,9 @@ class Statements:
             opened_at=opened_at,
             looks=_looks(difference, declaration),
             said_at=self._now.utc,
+            cause=cause,
         )
-        self._publish(
+        self._outbox.put(
             Drift(
                 id=identity,
                 episode=episode,
@@ -221,14 +238,14 @@ class Statements:
                 sources=difference.sources,
                 resource_versions=_versions(difference, declaration),
                 witness=difference.witness if len(difference.witness) <= MAX_TEXT * 4 else "",
-                revision=self._revision,
+                revision=self._outbox.revision,
+                cause=cause,
             )
         )
 
     def _close(self, key: str, declared: str) -> None:
         drift = self._open.pop(key)
-        identity = self._next_id()
-        self._publish(closing(self._record, drift, declared, identity, self._revision, self._now))
+        self._outbox.put(closing(self._record, drift, declared, self._outbox, self._now))
 
     def _verdict(
         self,
@@ -265,24 +282,24 @@ class Statements:
         if said and said.looks == looks and not self._is_due(said.at):
             return
         self._said = Said(verdict, looks, self._now.utc)
-        self._publish(
+        self._outbox.put(
             replace(
                 fact,
-                id=self._next_id(),
+                id=self._outbox.next_id(),
                 snapshot=snapshot.id,
                 declared=declared,
                 observed_at=self._now.utc,
-                revision=self._revision,
+                revision=self._outbox.revision,
             )
         )
 
 
 def closing(
-    record: ProxyRecord, drift: OpenDrift, declared: str, identity: str, revision: int, now: Now
+    record: ProxyRecord, drift: OpenDrift, declared: str, outbox: Outbox, now: Now
 ) -> Drift:
     """The fact that a drift is over."""
     return Drift(
-        id=identity,
+        id=outbox.next_id(),
         episode=drift.episode,
         status="closed",
         proxy=record.snapshot.proxy,
@@ -299,7 +316,8 @@ def closing(
         opened_at=drift.opened_at,
         observed_at=max(drift.opened_at, now.utc),
         sources=drift.sources,
-        revision=revision,
+        revision=outbox.revision,
+        cause=drift.cause,
     )
 
 

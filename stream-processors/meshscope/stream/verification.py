@@ -11,16 +11,20 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from meshscope.events import convert
-from meshscope.events.facts import Drift, Snapshot, Verdict
+from meshscope.events.facts import Snapshot, Verdict
 from meshscope.policy.canonical import IR_VERSION
 from meshscope.projection.result import Projection
+from meshscope.stream import findings
 from meshscope.stream.broadcast import Declaration, Unready
 from meshscope.stream.clock_skew import SkewBounds, skew
+from meshscope.stream.delivery import delivery
 from meshscope.stream.expectation import Expectation, meaning_root
 from meshscope.stream.judgement import Judgement
 from meshscope.stream.observation import Missing, observe
+from meshscope.stream.outbox import Outbox
+from meshscope.stream.pods import is_unseen
 from meshscope.stream.record import ProxyRecord
-from meshscope.stream.statements import Statements, closing, fact_id
+from meshscope.stream.statements import Statements, closing
 from meshscope.stream.step import Now, Step, World
 
 MAX_PAST: Final = 8
@@ -67,13 +71,19 @@ def verify(record: ProxyRecord, declaration: Declaration | Unready, world: World
     said = Statements(record, world, now)
     if isinstance(declaration, Unready):
         return said.cannot_say(declaration.reason, keep=True)
+    mesh = world.expectations.mesh(declaration)
+    if is_unseen(record):
+        said.deliver(delivery(record, mesh, (), now))
+        return said.nothing()
     obstacle = _obstacle(record.snapshot)
     if obstacle is not None:
+        said.deliver(delivery(record, mesh, (), now))
         return said.cannot_say(obstacle[1], verdict=obstacle[0], declared=declaration.digest)
     try:
         inputs = convert.proxy_inputs(record.snapshot)
         expectation = world.expectations.expectation(declaration, inputs)
         said.expect(expectation)
+        said.deliver(delivery(record, mesh, expectation.patches, now))
         found = _judgement(record.snapshot, declaration, expectation, world)
     except Exception as failure:
         # A resource or a configuration that nobody thought of must not stop the others.
@@ -89,29 +99,34 @@ def verify(record: ProxyRecord, declaration: Declaration | Unready, world: World
 
 def leave(record: ProxyRecord, log_epoch: str, now: Now) -> ProxyRecord:
     """The proxy left: its drifts close, and its record goes once that is published."""
-    facts: list[Drift | Verdict] = []
-    revision = record.revision
+    outbox = Outbox(record, log_epoch)
     for drift in record.open.values():
-        revision += 1
-        facts.append(
-            closing(record, drift, "", fact_id(log_epoch, record.life, revision), revision, now)
-        )
-    revision += 1
+        outbox.put(closing(record, drift, "", outbox, now))
+    for finding in record.findings.values():
+        outbox.put(findings.closing(record, finding, outbox, now))
     snapshot = record.snapshot
-    facts.append(
-        Verdict(
-            id=fact_id(log_epoch, record.life, revision),
-            proxy=snapshot.proxy,
-            cluster=snapshot.cluster,
-            verdict="gone",
-            snapshot=snapshot.id,
-            declared="",
-            observed_at=now.utc,
-            reason="its agent has gone",
-            revision=revision,
+    if not is_unseen(record):
+        outbox.put(
+            Verdict(
+                id=outbox.next_id(),
+                proxy=snapshot.proxy,
+                cluster=snapshot.cluster,
+                verdict="gone",
+                snapshot=snapshot.id,
+                declared="",
+                observed_at=now.utc,
+                reason="its agent has gone",
+                revision=outbox.revision,
+            )
         )
+    return replace(
+        record,
+        revision=outbox.revision,
+        open={},
+        findings={},
+        outbox=outbox.facts,
+        gone=True,
     )
-    return replace(record, revision=revision, open={}, outbox=tuple(facts), gone=True)
 
 
 def _obstacle(snapshot: Snapshot) -> tuple[Literal["unknown", "unverifiable"], str] | None:
@@ -129,8 +144,10 @@ def _obstacle(snapshot: Snapshot) -> tuple[Literal["unknown", "unverifiable"], s
 def _judgement(
     snapshot: Snapshot, declaration: Declaration, expectation: Expectation, world: World
 ) -> Judgement | Missing:
+    proxy = convert.proxy_inputs(snapshot)
+
     def projection_of_proxy() -> Projection:
-        return world.expectations.projection(declaration, convert.proxy_inputs(snapshot))
+        return world.expectations.projection(declaration, proxy)
 
     if (
         expectation.closed
@@ -145,6 +162,6 @@ def _judgement(
             return Judgement("in-sync", policies=expectation.policies, notes=expectation.notes)
     projection = projection_of_proxy()
     observed = observe(snapshot.shards, expectation, projection, world.policies)
-    return (
-        observed if isinstance(observed, Missing) else world.judge(projection, observed, snapshot)
-    )
+    if isinstance(observed, Missing):
+        return observed
+    return world.judge(projection, observed, snapshot)
