@@ -1,6 +1,7 @@
 """What a comparison says, in which words, and what it means."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -185,6 +186,37 @@ def test_other_names_are_a_note_and_no_drift() -> None:
 def test_weights_in_other_numbers_are_a_note_and_no_drift() -> None:
     assert difference(ROUTE, route(("a", 50), ("b", 50)), route(("a", 1), ("b", 1))).effect == (
         "equivalent"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "effect"),
+    [
+        (PathMatch("prefix", "/a"), "equivalent"),
+        (PathMatch("exact", "/a"), "equivalent"),
+        (PathMatch("path_separated_prefix", "/a"), "equivalent"),
+        (PathMatch("connect"), "reroutes"),
+        (PathMatch("exact", "*"), "reroutes"),
+        (PathMatch("regex", ".*"), "reroutes"),
+    ],
+)
+def test_routes_that_no_request_reaches_are_a_note(path: PathMatch, effect: str) -> None:
+    declared = route(("a", 1))
+    behind = HttpRule(RouteMatch(path), "r", Forward((WeightedTarget(Target("named", "x"), 1),)))
+
+    held = replace(declared, rules=(*declared.rules, behind))
+
+    assert difference(ROUTE, declared, held).effect == effect
+
+
+def test_routes_behind_one_that_takes_only_some_requests_count() -> None:
+    declared = route(("a", 1))
+    (rule,) = declared.rules
+    only = HeaderMatch("x", StringMatch("present"))
+    some = replace(rule, match=replace(rule.match, headers=(only,)))
+
+    assert difference(
+        ROUTE, replace(declared, rules=(some,)), replace(declared, rules=(some, rule))
     )
 
 

@@ -2,12 +2,16 @@
 
 from dataclasses import fields, is_dataclass, replace
 from math import gcd
-from typing import Any
+from typing import Any, Final
 
 from meshscope.policy.canonical import content_bytes
+from meshscope.policy.http_route import HttpRule, RouteMatch
+from meshscope.policy.matches import PathMatch
 from meshscope.policy.policy import Content, Policy
 from meshscope.policy.request_authentication import JwtRule, RequestAuthentication
 from meshscope.policy.target import WeightedTarget
+
+_PLAIN: Final = frozenset(("exact", "path_separated_prefix", "prefix"))
 
 
 def accepts(expected: Policy, observed: Policy) -> bool:
@@ -23,11 +27,12 @@ def accepts(expected: Policy, observed: Policy) -> bool:
 
 
 def equivalent(expected: Policy, observed: Policy) -> bool:
-    """Whether two policies differ in form only: in names, or in how weights are written."""
+    """Whether two policies differ in form only.
+
+    That is in names, in how weights are written, or in rules that no request reaches.
+    """
     filled = fill_open_fields(expected.content, observed.content)
-    return _same(
-        _reduce_weights(filled.without_names()), _reduce_weights(observed.content.without_names())
-    )
+    return _same(_reduced(filled.without_names()), _reduced(observed.content.without_names()))
 
 
 def fill_open_fields(expected: Content, observed: Content) -> Content:
@@ -52,18 +57,37 @@ def _same(one: object, other: object) -> bool:
     return content_bytes(one) == content_bytes(other)
 
 
-def _reduce_weights(value: Any) -> Any:
-    """Weights by their smallest numbers: 50/50 is 1/1."""
+def _reduced(value: Any) -> Any:
+    """Weights by their smallest numbers, as 50/50 is 1/1, and only the rules that are reached."""
     if isinstance(value, tuple):
         if value and all(isinstance(item, WeightedTarget) for item in value):
             divisor = gcd(*(item.weight for item in value)) or 1
             value = tuple(replace(item, weight=item.weight // divisor) for item in value)
-        return tuple(_reduce_weights(item) for item in value)
+        elif value and all(isinstance(item, HttpRule) for item in value):
+            value = _reached(value)
+        return tuple(_reduced(item) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
         changed = {}
         for field in fields(value):
             inner = getattr(value, field.name)
             if isinstance(inner, tuple) or is_dataclass(inner):
-                changed[field.name] = _reduce_weights(inner)
+                changed[field.name] = _reduced(inner)
         return replace(value, **changed) if changed else value
     return value
+
+
+def _reached(rules: tuple[HttpRule, ...]) -> tuple[HttpRule, ...]:
+    """The rules without those behind one that takes every request with a path like theirs.
+
+    Paths begin with a slash but for those of CONNECT and of `OPTIONS *`.
+    """
+    for number, rule in enumerate(rules, 1):
+        path = replace(rule.match.path, case_sensitive=True)
+        if replace(rule.match, path=path) == RouteMatch():
+            behind = (r for r in rules[number:] if not _has_slash(r.match.path))
+            return (*rules[:number], *behind)
+    return rules
+
+
+def _has_slash(path: PathMatch) -> bool:
+    return path.type in _PLAIN and path.value.startswith("/")
