@@ -523,3 +523,19 @@ def test_a_name_of_a_server_that_is_not_understood_is_reported() -> None:
     inference = infer_parts(cds=[cluster(NAME, metadata=SUBSET, transport_socket=socket)])
 
     assert str(KEY) in extensions(inference)
+
+
+def test_a_cluster_that_does_not_say_where_its_endpoints_come_from_is_reported() -> None:
+    broken = cluster(NAME, metadata=SUBSET)
+    del broken["eds_cluster_config"]
+
+    assert str(KEY) in extensions(infer_parts(cds=[broken]))
+
+
+def test_what_is_set_for_tls_has_no_effect_without_it() -> None:
+    without = options(
+        upstream_http_protocol_options={"auto_sni": True, "auto_san_validation": True},
+        explicit_http_config={"http_protocol_options": {}},
+    )
+
+    assert destination(typed_extension_protocol_options=without).tls_mode == "never"

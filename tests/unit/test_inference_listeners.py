@@ -529,3 +529,11 @@ def test_a_listener_filter_without_configuration_is_reported() -> None:
     )
 
     assert extensions(inference).keys() == {str(key.outbound_listener("10.0.0.1", 80))}
+
+
+def test_a_provider_of_traces_without_a_name_is_reported() -> None:
+    chain = http_chain(tracing={"provider": {}})
+
+    inference = infer_parts(lds=[virtual_inbound(chain)])
+
+    assert extensions(inference).keys() == {str(key.telemetry("inbound", "http"))}

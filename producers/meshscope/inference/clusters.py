@@ -178,6 +178,8 @@ class ClusterReader:
     def _service_name(self) -> str:
         eds = self._cluster.message("eds_cluster_config")
         if eds is None:
+            if self.discovery == "eds":
+                self._cluster.remark("eds_cluster_config", "missing")
             return ""
         eds.require("eds_config", _FETCHED)
         service = eds.string("service_name")
@@ -190,6 +192,10 @@ class ClusterReader:
             return self._matched_sockets()
         socket = self._cluster.message("transport_socket", "TransportSocket")
         if socket is None:
+            if self._upstream is not None:
+                # Without TLS they have no effect.
+                self._upstream.boolean("auto_sni")
+                self._upstream.boolean("auto_san_validation")
             return "", "never", None
         proxy_protocol, tls = self._socket(socket)
         return proxy_protocol, "never" if tls is None else "always", tls

@@ -89,6 +89,7 @@ IGNORED: Final[dict[tuple[str, str], str]] = {
     ("RegexMatcher", "google_re2"): "There is only one regex engine.",
     ("AccessLog", "name"): _BY_TYPE,
     ("ListenerFilter", "name"): _BY_TYPE,
+    ("RetryPriority", "name"): _BY_TYPE,
     ("TransportSocket", "name"): _BY_TYPE,
     ("TypedExtensionConfig", "name"): _BY_TYPE,
     ("Cluster", "alt_stat_name"): _STATISTICS,

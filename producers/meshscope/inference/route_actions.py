@@ -147,7 +147,7 @@ def _retry(message: Message) -> Retry:
 
 
 def _previous_priorities(message: Message) -> int:
-    priority = message.message("retry_priority")
+    priority = message.message("retry_priority", "RetryPriority")
     if priority is None:
         return 0
     found = priority.configured()
@@ -155,7 +155,6 @@ def _previous_priorities(message: Message) -> int:
         if found is not None:
             found[1].unread()
         return 0
-    priority.constant("name", "envoy.retry_priorities.previous_priorities")
     return found[1].integer("update_frequency")
 
 

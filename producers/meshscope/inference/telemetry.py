@@ -119,6 +119,8 @@ def _provider(message: Message) -> str:
     if provider is None:
         return ""
     name = provider.string("name")
+    if not name:
+        provider.remark("tracing.provider", "without a name")
     config = provider.any("typed_config")
     if config is None:
         return name
