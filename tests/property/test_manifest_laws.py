@@ -66,7 +66,10 @@ def test_no_bytes_make_it_fail(data: bytes) -> None:
     ]
 )
 def test_json_and_yaml_say_the_same_as_what_was_written(resources: list[dict[str, Any]]) -> None:
-    unique = {(r["apiVersion"], r["kind"], *r["metadata"].values()): r for r in resources}
+    unique = {
+        (r["apiVersion"], r["kind"], r["metadata"]["namespace"], r["metadata"]["name"]): r
+        for r in resources
+    }
     listing = {"apiVersion": "v1", "kind": "List", "items": list(unique.values())}
     written = (
         json.dumps(listing),
