@@ -180,6 +180,18 @@ class TestAddresses:
         assert {"10.1.0.1", "10.2.0.1"} <= named
         assert projected(entry("10.1.0.1")).alternatives == {}
 
+    def test_an_address_of_several_hosts_may_stand_for_any_of_them(self) -> None:
+        shared = entry("10.1.0.1")
+        hosts = {**shared.spec, "hosts": ["a.example", "b.example"]}
+        found = projected(replace(shared, body={"spec": hosts}))
+        for host in hosts["hosts"]:
+            outcomes = found.alternatives[key.http_route("80", f"{host}:80")]
+            assert {
+                "10.1.0.1" in outcome.content.domains
+                for outcome in outcomes
+                if outcome is not None and isinstance(outcome.content, HttpRoute)
+            } == {True, False}
+
     @pytest.mark.parametrize(
         ("address", "source"), [("10.9.0.1", "127.0.0.6"), ("fd00:9::1", "::6")]
     )

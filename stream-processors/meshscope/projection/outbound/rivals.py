@@ -1,14 +1,15 @@
-"""Hosts with several addresses, of which a route table names one.
+"""Addresses that may or may not stand for a host in a route table.
 
 A ServiceEntry with several addresses is a service for each of them. In a route table the last one
-that istiod comes to stands for the host, and it comes to them in no particular order.
+that istiod comes to stands for the host. An address of several hosts stands for the one that istiod
+comes to first. It comes to them in no particular order.
 
 Source: https://istio.io/latest/docs/reference/config/networking/service-entry/#ServiceEntry.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from meshscope.policy.http_route import HttpRoute
 from meshscope.policy.kinds import Kind
@@ -16,6 +17,19 @@ from meshscope.policy.policy import Policy
 from meshscope.projection.routes.domains import literal
 from meshscope.projection.services.registry import UNSPECIFIED, Service
 from meshscope.projection.worlds import Outcomes, distinct
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Addresses of a host, as domains name them.
+
+    Attributes:
+        own: Of several addresses that are its alone, one stands for it.
+        shared: Each may stand for another host instead.
+    """
+
+    own: frozenset[str]
+    shared: frozenset[str]
 
 
 def with_rivals(outcomes: Outcomes, services: Iterable[Service]) -> Outcomes:
@@ -34,23 +48,37 @@ def with_rivals(outcomes: Outcomes, services: Iterable[Service]) -> Outcomes:
     }
 
 
-def _rivals(services: Iterable[Service]) -> Mapping[str, frozenset[str]]:
-    """Addresses by host, of hosts with several, as domains name them."""
-    found: dict[str, set[str]] = defaultdict(set)
+def _rivals(services: Iterable[Service]) -> Mapping[str, _Names]:
+    """Hosts of ServiceEntries of which it is open whether an address stands for them."""
+    by_host: dict[str, set[str]] = defaultdict(set)
+    by_name: dict[str, set[str]] = defaultdict(set)
     for service in services:
         if not service.from_kubernetes and service.address != UNSPECIFIED:
-            found[service.host].add(literal(service.address))
-    return {host: frozenset(names) for host, names in found.items() if len(names) > 1}
+            name = literal(service.address)
+            by_host[service.host].add(name)
+            by_name[name].add(service.host)
+    found = {}
+    for host, names in by_host.items():
+        shared = frozenset(name for name in names if len(by_name[name]) > 1)
+        if shared or len(names) > 1:
+            found[host] = _Names(frozenset(names), shared)
+    return found
 
 
-def _either(policy: Policy | None, names: frozenset[str]) -> Iterable[Policy | None]:
-    """A virtual host under each of the addresses, if it is under one of them."""
+def _either(policy: Policy | None, names: _Names) -> Iterable[Policy | None]:
+    """A virtual host under each of the addresses, and under none that another host may have."""
     yield policy
     content = None if policy is None else policy.content
     if policy is None or not isinstance(content, HttpRoute):
         return
-    others = [domain for domain in content.domains if domain not in names]
-    if len(others) == len(content.domains):
+    others = tuple(domain for domain in content.domains if domain not in names.own)
+    if len(others) == len(content.domains) and not names.shared:
         return
-    for name in sorted(names):
-        yield Policy(policy.key, replace(content, domains=(*others, name)), policy.sources)
+    for name in sorted(names.own):
+        yield _under(policy, content, (*others, name))
+    if names.shared:
+        yield _under(policy, content, others)
+
+
+def _under(policy: Policy, content: HttpRoute, domains: tuple[str, ...]) -> Policy:
+    return Policy(policy.key, replace(content, domains=domains), policy.sources)
