@@ -122,6 +122,19 @@ def test_a_bug_report_as_file_and_on_standard_input(
         assert report["summary"]["in_sync"] == len(dumps)
 
 
+def test_a_bug_report_of_proxies_alone_needs_resources(
+    bookshop: tuple[Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    resources, dumps = bookshop
+    archived = bug_report_files((), dumps)
+    proxies = {name: data for name, data in archived.items() if "/cluster/" not in name}
+    archive = write_bug_report(tmp_path / "r.tar.gz", proxies)
+    code, report = check_json("--bug-report", archive)
+    assert (code, report["summary"]["unverifiable"]) == (2, len(dumps))
+    code, report = check_json("--bug-report", archive, "--resources", resources)
+    assert (code, report["summary"]["in_sync"]) == (0, len(dumps))
+
+
 def test_what_istioctl_and_istiod_print_gives_the_same_verdict(
     bookshop: tuple[Path, dict[str, bytes]], tmp_path: Path
 ) -> None:

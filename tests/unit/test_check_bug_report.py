@@ -79,6 +79,16 @@ def test_what_an_archive_lacks_is_said(files: dict[str, bytes], tmp_path: Path) 
     assert lost.file.endswith("r.tgz:cluster/crs")
 
 
+def test_a_report_without_any_resources_is_of_proxies_alone(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    whole = read_bug_report(str(write_bug_report(tmp_path / "whole.tgz", files)))
+    proxies = {name: data for name, data in files.items() if "/cluster/" not in name}
+    bare = read_bug_report(str(write_bug_report(tmp_path / "bare.tgz", proxies)))
+    assert (whole.is_of_proxies_alone, bare.is_of_proxies_alone) == (False, True)
+    assert len(bare.lost) == 2
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

@@ -56,6 +56,8 @@ def test_a_page_says_what_it_must(code: str) -> None:
     example = text.partition("## Example")[2].partition("## Cause")[0]
     assert example.count("```") == 2
     assert code in example or code == Limit.ASSUMED_DEFAULTS.value
+    if code.startswith("MSC-1"):
+        assert f"{code}  {CODES[code].title}\n" in example
     assert set(CODE.findall(text)) <= CODES.keys()
     assert max(map(len, text.replace(example, "").splitlines())) <= 100
 

@@ -52,6 +52,7 @@ def test_every_kind_has_a_phrase(kind: Kind) -> None:
         (keys.http_route("cart.shop:80", "cart.shop:80"), "routes of cart.shop:80"),
         (keys.destination("cart.shop", 80, "v1"), "traffic policy toward cart.shop:80 subset v1"),
         (keys.endpoints("cart.shop", 80), "endpoints of cart.shop:80"),
+        (keys.destination("PassthroughCluster", 0), "traffic policy toward PassthroughCluster"),
         (keys.inbound("*"), "every other inbound port"),
         (keys.peer_authentication(8080), "mutual TLS of inbound port 8080"),
         (keys.request_authentication(80, "mtls"), "tokens on inbound port 80 (mutual TLS)"),

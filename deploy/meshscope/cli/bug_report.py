@@ -52,6 +52,11 @@ class BugReport:
     dumps: Iterator[tuple[str, bytes | Finding]]
     lost: tuple[Finding, ...]
 
+    @property
+    def is_of_proxies_alone(self) -> bool:
+        """Whether it was made without resources (`--skip-cluster-dump`)."""
+        return self.count > 0 and not self.manifests
+
 
 def read_bug_report(path: str) -> BugReport:
     """Read an archive, an unpacked directory, or an archive from standard input (`-`)."""

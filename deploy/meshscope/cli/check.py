@@ -148,13 +148,15 @@ def _inputs(
     if bug_report is None:
         return Inputs(declared, read, unreadable=tuple(lost)), count
     reported = read_bug_report(bug_report)
+    elsewhere = bool(declared) and reported.is_of_proxies_alone
+    lacks = () if elsewhere else reported.lost
     return (
         Inputs(
             declared,
             chain(read, reported.dumps),
-            unreadable=(*lost, *reported.lost),
+            unreadable=(*lost, *lacks),
             cluster=reported.manifests,
-            lacks="the bug report lacks resources" if reported.lost else "",
+            lacks="the bug report lacks resources" if lacks else "",
         ),
         count + reported.count,
     )

@@ -51,8 +51,10 @@ def _http_route(key: PolicyKey) -> str:
 
 def _service(what: str) -> Callable[[PolicyKey], str]:
     def phrase(key: PolicyKey) -> str:
+        # A cluster that stands for no service has no port.
+        port = f":{key['port']}" if key["port"] != "0" else ""
         subset = f" subset {key['subset']}" if key["subset"] else ""
-        return f"{what} {key['host']}:{key['port']}{subset}"
+        return f"{what} {key['host']}{port}{subset}"
 
     return phrase
 
