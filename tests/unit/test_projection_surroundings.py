@@ -9,6 +9,7 @@ from declared import client, declare, projected, route, service
 
 from meshscope.events.resource import Resource
 from meshscope.policy import key
+from meshscope.policy.destination import UNLIMITED, Destination
 from meshscope.policy.endpoints import Endpoints
 from meshscope.policy.http_route import HttpRoute
 from meshscope.policy.inbound import Inbound
@@ -150,6 +151,49 @@ class TestEndpoints:
         (group,) = endpoints(found, WEB).localities
         assert [one.port for one in group.endpoints] == [number]
 
+    def test_a_headless_service_has_no_workload_entries(self) -> None:
+        entry = declare("WorkloadEntry", "vm", {"address": "6.6.6.6", "labels": {"app": "vm"}})
+        found = projected(service("web", ip="None", selector={"app": "vm"}), entry)
+        assert key.outbound_listener("6.6.6.6", 80) not in found.policies
+
+    def test_localities_that_are_written_in_other_ways_are_kept_apart(self) -> None:
+        pair = [
+            {"address": f"10.8.0.{number}", "locality": text}
+            for number, text in enumerate(("a/b", "a/b/", "a/b"))
+        ]
+        found = endpoints(projected(entry("10.1.0.1", endpoints=pair)), "x.example")
+        assert sorted(group.weight for group in found.localities) == [1, 2]
+        assert {(group.region, group.zone) for group in found.localities} == {("a", "b")}
+
+
+class TestNames:
+    def test_a_service_entry_adds_to_the_names_of_a_service_if_it_is_the_newer_one(self) -> None:
+        spec = {
+            "hosts": [WEB],
+            "ports": [{"number": 99, "name": "tcp", "protocol": "TCP"}],
+            "resolution": "STATIC",
+            "subjectAltNames": ["spiffe://x/y"],
+        }
+        for age, names in (("2026-02-01T00:00:00Z", {"spiffe://x/y"}), ("2025-01-01", set())):
+            found = projected(service("web"), declare("ServiceEntry", "more", spec, age=age))
+            content = found.policies[key.destination(WEB, 80)].content
+            assert isinstance(content, Destination)
+            assert content.tls is not None
+            assert {name.value for name in content.tls.server_names} == names
+
+    def test_settings_of_names_stay_where_connections_are_passed_through(self) -> None:
+        rule = {
+            "host": "x.example",
+            "trafficPolicy": {"loadBalancer": {"simple": "PASSTHROUGH"}},
+            "subsets": [{"name": "v1", "labels": {"version": "v1"}}],
+        }
+        found = projected(entry(resolution="DNS"), declare("DestinationRule", "x", rule))
+        for subset, refresh in (("", 60_000), ("v1", 0)):
+            content = found.policies[key.destination("x.example", 80, subset)].content
+            assert isinstance(content, Destination)
+            assert content.discovery == "original_dst"
+            assert content.dns_refresh_ms == refresh
+
 
 class TestAddresses:
     BOTH = ("10.0.0.1", "fd00::1")
@@ -206,6 +250,49 @@ class TestAddresses:
     def test_further_addresses_of_listeners_are_in_doubt(self) -> None:
         found = projected(proxy=client(addresses=("10.9.0.1", "fd00:9::1")))
         assert {part.kind for part in found.unverifiable} == {Kind.EXTENSION}
+
+
+def test_a_workload_applies_rules_to_its_own_ports_only_if_it_sees_its_service() -> None:
+    limited = {"connectionPool": {"tcp": {"maxConnections": 7}}}
+    own = (
+        service("web", {"name": "http", "port": 80, "targetPort": 8080}, selector={"app": "web"}),
+        declare("DestinationRule", "web", {"host": "web", "trafficPolicy": limited}),
+    )
+    hidden = declare("Sidecar", "none", {"egress": [{"hosts": ["~/*"]}]})
+    proxy = client(labels={"app": "web"})
+    for resources, limit in ((own, 7), ((*own, hidden), UNLIMITED)):
+        content = projected(*resources, proxy=proxy).policies[key.inbound(8080)].content
+        assert isinstance(content, Inbound)
+        assert content.upstream is not None
+        assert content.upstream.connection_pool.max_connections == limit
+
+
+def test_a_udp_port_of_a_workload_is_taken_for_tcp() -> None:
+    dns = service("dns", {"name": "dns", "port": 53, "protocol": "UDP"}, selector={"app": "dns"})
+    found = projected(dns, proxy=client(labels={"app": "dns"}))
+    content = found.policies[key.inbound(53)].content
+    assert isinstance(content, Inbound)
+    assert content.protocol == "tcp"
+
+
+def test_a_table_of_no_listener_has_its_catch_all() -> None:
+    port = {"number": 90, "protocol": "TCP", "name": "tcp"}
+    sidecar = declare("Sidecar", "one", {"egress": [{"port": port, "hosts": ["./*"]}]})
+    found = projected(service("web"), sidecar, proxyHttpPort=15002)
+    assert key.egress("http_proxy") in found.policies
+    assert key.http_route("http_proxy", "") not in found.policies
+
+
+def test_nothing_is_seen_where_everything_is_excluded() -> None:
+    sidecar = declare("Sidecar", "none", {"egress": [{"hosts": ["./*", "~/*"]}]})
+    assert key.destination(WEB, 80) not in projected(service("web"), sidecar).policies
+
+
+def test_an_address_that_several_hosts_share_may_stand_for_any_of_them() -> None:
+    found = projected(entry("10.1.0.1", hosts=["a.example", "b.example"]))
+    for host in ("a.example", "b.example"):
+        outcomes = found.alternatives[key.http_route("80", f"{host}:80")]
+        assert len(outcomes) == 2
 
 
 def test_the_default_traffic_policy_limits_what_is_passed_through() -> None:

@@ -145,6 +145,9 @@ class ClusterReader:
         dns = self.discovery in DNS
         if dns:
             cluster.require("typed_dns_resolver_config", _RESOLVER)
+        elif self.discovery == "original_dst":
+            # What resolved names stays where a DestinationRule passes connections through.
+            cluster.constant("typed_dns_resolver_config", _RESOLVER)
         refresh = cluster.milliseconds("dns_refresh_rate")
         return Destination(
             discovery=self.discovery,

@@ -17,6 +17,7 @@ from meshscope.projection.mesh_config import MeshConfig, mesh_config
 from meshscope.projection.routes.gateway_routes import gateway_routes
 from meshscope.projection.routes.virtual_service import VirtualService, virtual_services
 from meshscope.projection.services.instances import InstanceIndex
+from meshscope.projection.services.networks import Networks, networks
 from meshscope.projection.services.registry import Registry, registry
 from meshscope.projection.sidecar_scope import ScopeBuilder, SidecarScope
 
@@ -74,6 +75,17 @@ class Mesh:
             (*own, *routes), key=lambda vs: (vs.created_at or "", vs.name, vs.namespace)
         )
         return by_visibility(ordered, self.config.virtual_service_exports)
+
+    @cached_property
+    def networks(self) -> Networks:
+        """Its networks, and the gateways between them."""
+        return networks(
+            self.control_plane.mesh_networks,
+            self.declared.of("Namespace", "Service"),
+            cluster=self.cluster,
+            root=self.config.root_namespace,
+            domain=self.domain,
+        )
 
     @cached_property
     def known(self) -> Known:

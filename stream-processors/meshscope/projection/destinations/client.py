@@ -7,6 +7,7 @@ counts for endpoints. So most proxies get the same objects.
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Final
 
 from meshscope.policy import key
@@ -16,6 +17,7 @@ from meshscope.policy.policy import Policy
 from meshscope.projection.context import Context, Contribution
 from meshscope.projection.destinations.client_settings import client_settings, describes_workloads
 from meshscope.projection.destinations.connection_settings import MeshDefaults
+from meshscope.projection.destinations.crossing import Crossing
 from meshscope.projection.destinations.destination import Client, named_destinations
 from meshscope.projection.destinations.destination_rule import MergedRule
 from meshscope.projection.destinations.endpoints import Viewpoint
@@ -50,11 +52,10 @@ def destinations(context: Context) -> Contribution:
     mesh, workload = context.mesh, context.workload
     features = mesh.features
     fragments = mesh.remembered(Fragments)
-    client = fragments.same(
-        client_settings(
-            mesh.config.given, features.switch, features.version, context.proxy.addresses
-        )
+    settings = client_settings(
+        mesh.config.given, features.switch, features.version, context.proxy.addresses
     )
+    client = fragments.same(replace(settings, crossing=_crossing(context)))
     view = Viewpoint(
         workload.place,
         workload.place_labels,
@@ -63,6 +64,18 @@ def destinations(context: Context) -> Contribution:
         describes_workloads=describes_workloads(features.switch),
     )
     return Contribution((fragments.shared(context, client, view),))
+
+
+def _crossing(context: Context) -> Crossing | None:
+    networks = context.mesh.networks
+    if not networks.gateways:
+        return None
+    return Crossing(
+        networks,
+        context.proxy.network,
+        frozenset(ip_address(address).version for address in context.proxy.addresses),
+        describes_workloads(context.mesh.features.switch),
+    )
 
 
 def _named(client: Client, *, unused: bool) -> Iterator[Policy]:
@@ -188,7 +201,8 @@ class Fragments:
         """A service as its clients see it."""
         found = self._visible.get(service)
         if found is None:
-            found = self._visible[service] = visible(service)
+            names = self._mesh.registry.names.get((service.host, service.namespace), ())
+            found = self._visible[service] = replace(visible(service), names=names)
         return found
 
     def policies(self, cell: _Cell, view: Viewpoint) -> Iterator[Policy]:

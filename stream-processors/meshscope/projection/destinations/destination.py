@@ -30,6 +30,7 @@ from meshscope.projection.destinations.connection_settings import (
     panic_threshold,
     upstream_protocol,
 )
+from meshscope.projection.destinations.crossing import Crossing
 from meshscope.projection.destinations.destination_rule import MergedRule
 from meshscope.projection.destinations.traffic_policy import TrafficPolicy, effective
 from meshscope.projection.services.locality import TrafficDistribution, setting
@@ -100,6 +101,8 @@ class Client:
             fall back on them.
         forced_unready: They are sent whatever DestinationRules say; always so for services that
             ask for near endpoints.
+        crossing: How endpoints in other networks are reached; None: the mesh has no gateways
+            between networks.
     """
 
     mesh: MeshDefaults = MeshDefaults()
@@ -112,6 +115,7 @@ class Client:
     dns_family: str = "v4_only"
     unready_sent: bool = True
     forced_unready: bool = False
+    crossing: Crossing | None = None
 
     def forces_unready(self, backend: Backend) -> bool:
         """Whether unready endpoints of a service are sent whatever DestinationRules say."""
@@ -187,7 +191,9 @@ def destination(
         for_workloads=rule is not None and rule.selector is not None,
     )
     preferred = setting(balancer, backend.near, client.locality)
-    dns = kind in _DNS
+    # What is set for names stays on a service whose connections are passed through.
+    by_name = backend.resolution in ("dns", "dns_round_robin")
+    dns = kind in _DNS or (by_name and not subset)
     proxy_protocol = policy.block("proxyProtocol")
     return Destination(
         discovery=kind,

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from meshscope.policy.endpoints import Endpoint, Endpoints, LocalityEndpoints
+from meshscope.projection.destinations.crossing import across
 from meshscope.projection.destinations.destination import Backend, Client, policy_in_force
 from meshscope.projection.destinations.destination_rule import MergedRule
 from meshscope.projection.destinations.traffic_policy import effective
@@ -105,11 +106,14 @@ def endpoints(
             Located(
                 _endpoint(instance, _labelled(instance, tls_mode, mode_of), view, backend),
                 instance.labels,
+                instance.locality,
             ),
         )
         for instance in instances
         if by_name or _is_address(instance)
     )
+    if client.crossing is not None and not by_name:
+        found = across(found, client.crossing)
     policy = policy_in_force(rule, subset, backend.port, client)
     outlier = (
         policy

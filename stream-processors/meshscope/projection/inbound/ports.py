@@ -94,6 +94,7 @@ def service_ports(
     """
     by_port: dict[int, list[ServiceTarget]] = {}
     for target in targets:
+        # Ports of UDP, too: istiod makes chains for them as for TCP.
         if target.target_port not in reserved:
             by_port.setdefault(target.target_port, []).append(target)
     return tuple(

@@ -37,11 +37,20 @@ def with_rivals(outcomes: Outcomes, services: Iterable[Service]) -> Outcomes:
     rivals = _rivals(services)
     if not rivals:
         return outcomes
+    named = {
+        (key["route_table"], domain)
+        for key, found in outcomes.items()
+        if key.kind is Kind.HTTP_ROUTE
+        for policy in found
+        if policy is not None and isinstance(policy.content, HttpRoute)
+        for domain in policy.content.domains
+    }
     return {
         key: (
             distinct(each for policy in found for each in _either(policy, names))
             if key.kind is Kind.HTTP_ROUTE
             and (names := rivals.get(key["virtual_host"].rpartition(":")[0]))
+            and any((key["route_table"], name) in named for name in names.own)
             else found
         )
         for key, found in outcomes.items()

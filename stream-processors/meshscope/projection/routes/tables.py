@@ -147,7 +147,7 @@ def route_tables(
         port, one_service = _port(table)
         listener = scope.listener_for(port, table)
         if listener is None:
-            yield _empty(table)
+            yield _empty(table) if one_service else _catch_all(table, settings)
             continue
         if listener.port is not None and listener.port.protocol == HTTP_PROXY:
             port = 0
@@ -172,11 +172,7 @@ def _route_table(
         if not hosts:
             yield _empty(table)
     else:
-        yield Policy(
-            key.egress(table),
-            table_egress(settings.outside, attempt_count=settings.attempt_count),
-            settings.outside.sources,
-        )
+        yield _catch_all(table, settings)
     for host in hosts:
         yield memory.policy(table, host, attempt_count=settings.attempt_count)
 
@@ -187,6 +183,13 @@ def _port(table: str) -> tuple[int, bool]:
     if table.startswith("unix://") or not number.isdecimal():
         return 0, False
     return int(number), bool(colon)
+
+
+def _catch_all(table: str, settings: TableSettings) -> Policy:
+    """What a table does with requests for hosts that it does not have."""
+    beyond = settings.outside
+    content = table_egress(beyond, attempt_count=settings.attempt_count)
+    return Policy(key.egress(table), content, beyond.sources)
 
 
 def _empty(table: str) -> Policy:

@@ -58,6 +58,7 @@ class Instance:
         identity: SPIFFE name of its service account; empty: none.
         node: Kubernetes node.
         place: Where it is.
+        locality: The same as it is written; istiod keeps apart what is written in other ways.
         weight: Its share.
         health: As declared.
     """
@@ -73,16 +74,28 @@ class Instance:
     identity: str = ""
     node: str = ""
     place: Place = Place()
+    locality: str = ""
     weight: int = 1
     health: Health = "healthy"
 
 
 def place_of(labels: Labels, node: Labels) -> Place:
     """Where a workload is: as its own label says, else as its node's labels say."""
-    own = next((labels[name] for name in _LOCALITY if name in labels), "")
+    own = _own_locality(labels)
     if own:
-        return Place.parse(own if "/" in own else own.replace(".", "/"))
+        return Place.parse(own)
     return Place(*(_first(node, names) or "" for names in (_REGION, _ZONE, _SUB_ZONE)))
+
+
+def _own_locality(labels: Labels) -> str:
+    """The locality that a workload's own label says; empty: none."""
+    own = next((labels[name] for name in _LOCALITY if name in labels), "")
+    return own if "/" in own else own.replace(".", "/")
+
+
+def _written(place: Place) -> str:
+    """A locality as istiod writes that of a node."""
+    return "/".join((place.region, place.zone, place.sub_zone)) if place != Place() else ""
 
 
 def with_place(
@@ -221,6 +234,7 @@ class InstanceIndex:
             ),
             node=node,
             place=place,
+            locality=_own_locality(pod.labels) or _written(place),
             health=health,
         )
 
@@ -323,6 +337,7 @@ class InstanceIndex:
             named_workload=describe("", "", labels, self.cluster),
             identity=spiffe(self.trust_domain, namespace, account) if account else "",
             place=place,
+            locality=locality or _own_locality(labels),
             weight=spec.get("weight") or 1,
         )
 

@@ -64,10 +64,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An endpoint with the labels by which priorities are told."""
+    """An endpoint with the labels by which priorities are told, and its locality as written."""
 
     endpoint: Endpoint
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    locality: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +137,11 @@ def _list(block: Json, name: str) -> tuple[Any, ...] | None:
 
 
 def by_locality(endpoints: Iterable[tuple[Place, Located]]) -> tuple[Group, ...]:
-    """Endpoints grouped by locality; a locality weighs as much as its endpoints."""
-    groups: dict[Place, list[Located]] = {}
+    """Endpoints grouped by locality as it is written; a group weighs as much as its endpoints."""
+    groups: dict[tuple[Place, str], list[Located]] = {}
     for place, located in endpoints:
-        groups.setdefault(place, []).append(located)
-    return tuple(_group(place, members) for place, members in sorted(groups.items(), key=_first))
-
-
-def _first(item: tuple[Place, Sequence[Located]]) -> Place:
-    return item[0]
+        groups.setdefault((place, located.locality), []).append(located)
+    return tuple(_group(place, groups[place, name]) for place, name in sorted(groups))
 
 
 def _group(place: Place, members: Sequence[Located], priority: int = 0) -> Group:

@@ -140,6 +140,14 @@ class Registry:
         return found
 
     @cached_property
+    def names(self) -> Mapping[tuple[str, str], tuple[str, ...]]:
+        """Names declared for the certificates of servers, by host and namespace: the newest count.
+
+        A ServiceEntry may so add to the names of a Kubernetes service of its namespace.
+        """
+        return {(service.host, service.namespace): service.names for service in self.services}
+
+    @cached_property
     def by_namespace(self) -> Mapping[str, tuple[Service, ...]]:
         """The services of every namespace, oldest first."""
         found: dict[str, list[Service]] = defaultdict(list)
