@@ -598,6 +598,15 @@ def test_hosts_with_ports() -> None:
         ("/a/.", "/a/"),
         ("/..", "/"),
         ("/a\\b", "/a/b"),
+        ("/%41%7E%2d%25%zz^", "/A~-%25%zz%5E"),
+        ("//..", "/"),
+        ("/a/..;x/b/.;", "/b/"),
+        ("/a/%2e;", "/a/.;"),
+        ("/a%41", "/aA"),
+        ("/%4%41", "/%254A"),
+        ("/%%34x", "/%4x"),
+        ("/%%341", "/%2541"),
+        ("/a;..", "/a;.."),
         ("/a//b", "/a//b"),
         ("*", "*"),
     ],
@@ -609,6 +618,8 @@ def test_dot_segments(path: str, expected: str) -> None:
 
 
 def test_slashes() -> None:
+    assert normalized(Request(path="/%00"), HttpConnection(normalize_path=True)) is None
+    assert normalized(Request(path="//"), HttpConnection(merge_slashes=True)) == Request(path="//")
     merging = HttpConnection(normalize_path=True, merge_slashes=True, escaped_slashes="forward")
     found = normalized(Request(authority="a:80", path="/a%2F%2fb%5cc//"), merging)
     assert found == Request(authority="a:80", path="/a/b/c/")

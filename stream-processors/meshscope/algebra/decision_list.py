@@ -4,11 +4,11 @@ Both questions about them are answered on one decision diagram, exactly: which r
 and which requests two lists treat differently.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from meshscope.algebra.diagrams import Diagram, cheapest, outcomes
+from meshscope.algebra.diagrams import Diagram, Way, cheapest
 from meshscope.algebra.dimensions import Cube
 from meshscope.algebra.limits import LIMITS, Limits, TooLargeError, Undecided
 from meshscope.algebra.request import Request
@@ -93,8 +93,12 @@ def review(
     try:
         space = Space(_all_cubes((rules,), given), limits)
         diagram = _restricted(space, _Build(space, rules).diagram(), given)
+        ways: list[list[tuple[Way, int | None]]] = [[] for _ in rules.decisions]
+        for outcome, way in cheapest(diagram, space.cheapest).items():
+            if outcome is not None and outcome[0] is not None:
+                ways[outcome[0]].append((way, outcome[1]))
         return tuple(
-            _review_of(space, diagram, rules, number, given)
+            _review_of(space, diagram, rules, number, ways[number])
             for number in range(len(rules.decisions))
         )
     except TooLargeError as error:
@@ -117,25 +121,19 @@ def differences(
             lambda mine, theirs: (mine[0], theirs[0]),
         )
         pairs = _restricted(space, pairs, given)
-        found: dict[tuple[Hashable, Hashable], Change] = {}
-        for pair in sorted(
-            (pair for pair in outcomes(pairs) if pair is not None),
-            key=lambda pair: tuple(-1 if number is None else number for number in pair),
-        ):
-            before, after = _outcome(one, pair[0]), _outcome(other, pair[1])
-            if before == after:
+        found: dict[tuple[Hashable, Hashable], tuple[Way, tuple[int | None, int | None]]] = {}
+        for pair, way in cheapest(pairs, space.cheapest).items():
+            if pair is None:
                 continue
-            change = Change(before, after, _example(space, pairs, {pair}.__contains__), *pair)
-            known = found.get((before, after))
-            if known is None or _simpler(change.example, known.example):
-                found[before, after] = change
-        return tuple(sorted(found.values(), key=lambda change: len(change.example.assumes)))
+            effect = (_outcome(one, pair[0]), _outcome(other, pair[1]))
+            if effect[0] != effect[1] and (effect not in found or way < found[effect][0]):
+                found[effect] = (way, pair)
+        return tuple(
+            Change(*effect, request_at(space, dict(way[1])), *pair)
+            for effect, (way, pair) in sorted(found.items(), key=lambda item: item[1][0])
+        )
     except TooLargeError as error:
         return Undecided(str(error))
-
-
-def _simpler(one: Request, other: Request) -> bool:
-    return (len(one.assumes), len(str(one))) < (len(other.assumes), len(str(other)))
 
 
 def _all_cubes(lists: Iterable[DecisionList], given: Sequence[Cube]) -> list[Cube]:
@@ -154,36 +152,33 @@ def _restricted(space: Space, diagram: Diagram, given: Sequence[Cube]) -> Diagra
     """The diagram with outcome None where a request cannot arrive."""
     if () in given:
         return diagram
-    return space.store.combine(
-        diagram, space.cubes_diagram(given), lambda outcome, arrives: outcome if arrives else None
-    )
-
-
-def _example(space: Space, diagram: Diagram, wanted: Callable[[object], bool]) -> Request:
-    path = cheapest(diagram, wanted, space.cheapest)
-    if path is None:
-        raise LookupError("there is no request with this outcome")
-    return request_at(space, path)
+    return space.store.restrict(diagram, space.cubes_diagram(given))
 
 
 def _review_of(
-    space: Space, diagram: Diagram, rules: DecisionList, number: int, given: Sequence[Cube]
+    space: Space,
+    diagram: Diagram,
+    rules: DecisionList,
+    number: int,
+    ways: list[tuple[Way, int | None]],
 ) -> RuleReview:
+    """`ways`: to where the rule is the first to match, each with the rule after it."""
     decision = rules.decisions[number]
-    firsts = [found for found in outcomes(diagram) if found is not None and found[0] == number]
-    needed = [found for found in firsts if _outcome(rules, found[1]) != decision.outcome]
-    if needed:
-        return RuleReview("decides", _example(space, diagram, needed.__contains__))
-    if firsts:
-        return RuleReview("redundant", _example(space, diagram, firsts.__contains__))
-    mine = _restricted(space, space.cubes_diagram(decision.cubes), given)
-    if not outcomes(mine) & {True}:
+    needed = [way for way, after in ways if _outcome(rules, after) != decision.outcome]
+    if ways:
+        way = min(needed or [way for way, _ in ways])
+        standing: Standing = "decides" if needed else "redundant"
+        return RuleReview(standing, request_at(space, dict(way[1])))
+    # Within its own requests and those that can arrive, who is the first?
+    taken = space.store.restrict(diagram, space.cubes_diagram(decision.cubes))
+    firsts: dict[int, Way] = {}
+    for outcome, way in cheapest(taken, space.cheapest).items():
+        if outcome is not None and (outcome[0] not in firsts or way < firsts[outcome[0]]):
+            firsts[outcome[0]] = way
+    if not firsts:
         return RuleReview("impossible")
-    taken = space.store.combine(
-        diagram, mine, lambda found, matches: found[0] if matches and found else None
-    )
-    earlier = sorted(found for found in outcomes(taken) if found is not None)
-    return RuleReview("shadowed", _example(space, mine, lambda held: held is True), tuple(earlier))
+    example = request_at(space, dict(min(firsts.values())[1]))
+    return RuleReview("shadowed", example, tuple(sorted(firsts)))
 
 
 class _Build:

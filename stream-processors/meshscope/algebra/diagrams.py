@@ -104,57 +104,59 @@ class Store:
 
         return run(one, other)
 
+    def restrict(self, diagram: Diagram, where: Diagram) -> Diagram:
+        """The diagram with the outcome None for requests of which `where` says False."""
+        memo: dict[tuple[int, int], Diagram] = {}
+
+        def run(diagram: Diagram, where: Diagram) -> Diagram:
+            if isinstance(where, Leaf):
+                return diagram if where.outcome else self.leaf(None)
+            key = (id(diagram), id(where))
+            found = memo.get(key)
+            if found is None:
+                level = min(d.level for d in (diagram, where) if isinstance(d, Node))
+                found = memo[key] = self.node(
+                    level,
+                    (
+                        (mine & theirs, run(my_child, their_child))
+                        for theirs, their_child in self._ways(where, level)
+                        for mine, my_child in self._ways(diagram, level)
+                        if mine & theirs
+                    ),
+                )
+            return found
+
+        return run(diagram, where)
+
     def _ways(self, diagram: Diagram, level: int) -> tuple[tuple[int, Diagram], ...]:
         if isinstance(diagram, Node) and diagram.level == level:
             return diagram.branches
         return ((self.widths[level], diagram),)
 
 
-def outcomes(diagram: Diagram) -> set[Any]:
-    """Every outcome that some request has."""
-    return {leaf.outcome for leaf in _parts(diagram) if isinstance(leaf, Leaf)}
+Way: TypeAlias = tuple[int, tuple[tuple[int, int], ...]]
+"""A cost, and level and atom for every question on the way to an outcome."""
 
 
-def _parts(diagram: Diagram) -> list[Diagram]:
-    seen = {id(diagram): diagram}
-    waiting = [diagram]
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, Node):
-            for _, child in current.branches:
-                if id(child) not in seen:
-                    seen[id(child)] = child
-                    waiting.append(child)
-    return list(seen.values())
+def cheapest(diagram: Diagram, cost: Callable[[int, int], tuple[int, int]]) -> dict[Any, Way]:
+    """For every outcome the simplest request that has it: atoms of the levels that matter.
 
-
-def cheapest(
-    diagram: Diagram, wanted: Callable[[Any], bool], cost: Callable[[int, int], tuple[int, int]]
-) -> dict[int, int] | None:
-    """One request with a wanted outcome: its atom by level, for the levels that matter.
-
-    Args:
-        diagram: Where to look.
-        wanted: Which outcomes will do.
-        cost: The cheapest atom of a set at a level: its cost and the atom.
+    `cost` gives the cheapest atom of a set at a level: its cost and the atom.
     """
-    memo: dict[int, tuple[int, tuple[tuple[int, int], ...]] | None] = {}
+    memo: dict[int, dict[Any, Way]] = {}
 
-    def run(diagram: Diagram) -> tuple[int, tuple[tuple[int, int], ...]] | None:
+    def run(diagram: Diagram) -> dict[Any, Way]:
         if isinstance(diagram, Leaf):
-            return (0, ()) if wanted(diagram.outcome) else None
-        if id(diagram) not in memo:
-            best = None
+            return {diagram.outcome: (0, ())}
+        best = memo.get(id(diagram))
+        if best is None:
+            best = memo[id(diagram)] = {}
             for atoms, child in diagram.branches:
-                rest = run(child)
-                if rest is None:
-                    continue
                 price, atom = cost(diagram.level, atoms)
-                found = (price + rest[0], ((diagram.level, atom), *rest[1]))
-                if best is None or found < best:
-                    best = found
-            memo[id(diagram)] = best
-        return memo[id(diagram)]
+                for outcome, (rest, way) in run(child).items():
+                    known = best.get(outcome)
+                    if known is None or price + rest < known[0]:
+                        best[outcome] = (price + rest, ((diagram.level, atom), *way))
+        return best
 
-    found = run(diagram)
-    return None if found is None else dict(found[1])
+    return run(diagram)

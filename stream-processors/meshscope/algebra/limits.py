@@ -13,13 +13,14 @@ class Limits:
 
     Attributes:
         nodes: Nodes of decision diagrams in one space.
-        steps: States that are visited to split the strings of one dimension into atoms.
+        steps: Transitions of automata that are followed to split the strings of one dimension into
+            atoms.
         slots: Headers, parameters, claims and so on that the conditions look at, together.
         products: Products that one rule is made of when its alternatives are written out.
     """
 
-    nodes: int = 200_000
-    steps: int = 100_000
+    nodes: int = 100_000
+    steps: int = 4_000_000
     slots: int = 200
     products: int = 1_000
 

@@ -53,7 +53,7 @@ def atoms_of_strings(
         `samples` that belongs to it, else one of the shortest.
 
     Raises:
-        TooLargeError: More than `steps` states had to be visited.
+        TooLargeError: More than `steps` transitions had to be followed.
     """
     atoms: dict[int, str] = {}
     for sample in samples:
@@ -82,6 +82,7 @@ class _Search:
     languages: Sequence[Language]
     universe: Language
     steps: int
+    _followed: int = 0
     _found: dict[int, str] = field(default_factory=dict)
     _settled: list[list[bool | None]] = field(default_factory=list)
     _endings: dict[tuple[int, int, int], tuple[str | None, str | None]] = field(
@@ -112,10 +113,6 @@ class _Search:
             for _, character, state in self._ways_out(place, accepted, pairs):
                 if state in seen or dead[state[0]]:
                     continue
-                if len(seen) >= self.steps:
-                    raise TooLargeError(
-                        f"{len(self.languages)} patterns cut their dimension into too many parts"
-                    )
                 seen.add(state)
                 waiting.append((state, word + character))
         return self._found
@@ -181,6 +178,11 @@ class _Search:
                 events.setdefault(start, []).append((index, target))
         live: dict[int, int] = {}
         ways = []
+        self._followed += sum(map(len, events.values()))
+        if self._followed > self.steps:
+            raise TooLargeError(
+                f"{len(self.languages)} patterns cut their dimension into too many parts"
+            )
         starts = sorted(events)
         for number, start in enumerate(starts):
             for index, target in events[start]:

@@ -90,10 +90,11 @@ class Space:
     def _cut(self, slot: Slot, values: list[Values]) -> list[Level]:
         """The levels of a slot: one, but for elements of claims one for each atom."""
         atoms = _atoms(slot, values, self._limits.steps)
-        for index, found in enumerate(values):
-            self._atoms[slot, found] = sum(
-                1 << number for number, members in enumerate(atoms) if members >> index & 1
-            )
+        within = [0] * len(values)
+        for number, members in enumerate(atoms):
+            for index in bits(members):
+                within[index] |= 1 << number
+        self._atoms.update(((slot, found), within[i]) for i, found in enumerate(values))
         examples = tuple(atoms.values())
         if slot.dimension is not Dimension.CLAIM_ELEMENT:
             return [Level(slot, examples, tuple(_cost(slot, example) for example in examples))]
