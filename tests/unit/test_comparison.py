@@ -1,5 +1,6 @@
 """What a comparison says, in which words, and what it means."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -286,14 +287,28 @@ def test_a_changed_match_and_timeout_in_words() -> None:
 
 
 def test_a_changed_order_of_rules() -> None:
-    first, second = route(("a", 1), prefix="/a").rules[0], route(("b", 1), prefix="/b").rules[0]
+    first, second = route(("a", 1), prefix="/a").rules[0], route(("b", 1), prefix="/a/b").rules[0]
     found = difference(
         ROUTE, HttpRoute(("cart",), (first, second)), HttpRoute(("cart",), (second, first))
     )
     (place,) = found.fields
     assert place.path == "http[order]"
-    assert place.expected == "path prefix /a, path prefix /b"
+    assert place.expected == "path prefix /a, path prefix /a/b"
     assert found.effect == "reroutes"
+    assert found.witness is not None
+    witness = json.loads(found.witness)
+    assert witness["request"]["path"] == "/a/b"
+    assert witness["expected"] == "sent to cart:8080 subset a"
+    assert witness["observed"] == "sent to cart:8080 subset b"
+
+
+def test_the_order_of_rules_for_different_requests_means_nothing() -> None:
+    first, second = route(("a", 1), prefix="/a").rules[0], route(("b", 1), prefix="/b").rules[0]
+    found = difference(
+        ROUTE, HttpRoute(("cart",), (first, second)), HttpRoute(("cart",), (second, first))
+    )
+    assert (found.effect, found.witness) == ("equivalent", None)
+    assert not found.is_drift
 
 
 def test_a_missing_rule_of_a_route() -> None:
@@ -604,7 +619,12 @@ def test_a_difference_as_json() -> None:
         Projection(policies(Policy(ACCESS, allow(rule("/a")), (source,)))),
         policies(Policy(ACCESS, allow(rule("/a", "/b")))),
     )
-    assert verdict.to_json() == {
+    report = verdict.to_json()
+    (difference,) = report["differences"]
+    witness = difference.pop("witness")
+    assert witness["request"]["path"] == "/b"
+    assert (witness["expected"], witness["observed"]) == ("denied", "allowed")
+    assert report == {
         "verdict": "drift",
         "policies": 1,
         "unverifiable": [],
@@ -625,7 +645,6 @@ def test_a_difference_as_json() -> None:
                         "observed": "paths /a or /b (wider)",
                     }
                 ],
-                "witness": None,
                 "sources": [
                     {"kind": "AuthorizationPolicy", "namespace": "shop", "name": "cart-callers"}
                 ],

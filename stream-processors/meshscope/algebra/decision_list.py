@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from meshscope.algebra.diagrams import Diagram, Way, cheapest
+from meshscope.algebra.diagrams import Diagram, Way, cheapest, follow
 from meshscope.algebra.dimensions import Cube
 from meshscope.algebra.limits import LIMITS, Limits, TooLargeError, Undecided
 from meshscope.algebra.request import Request
@@ -70,7 +70,7 @@ class Change:
     Attributes:
         before, after: The outcomes.
         example: One of the requests, the simplest; its `assumes` names what the answer depends on.
-        rules_before, rules_after: Rules that decide the example, by position; None: none does.
+        rule_before, rule_after: Rules that decide the example, by position; None: none does.
     """
 
     before: Hashable
@@ -93,13 +93,10 @@ def review(
     try:
         space = Space(_all_cubes((rules,), given), limits)
         diagram = _restricted(space, _Build(space, rules).diagram(), given)
-        ways: list[list[tuple[Way, int | None]]] = [[] for _ in rules.decisions]
-        for outcome, way in cheapest(diagram, space.cheapest).items():
-            if outcome is not None and outcome[0] is not None:
-                ways[outcome[0]].append((way, outcome[1]))
+        ways = cheapest(diagram, space.cheapest)
         return tuple(
-            _review_of(space, diagram, rules, number, ways[number])
-            for number in range(len(rules.decisions))
+            _review_of(space, diagram, decision.cubes, ways.get((n, True)), ways.get((n, False)))
+            for n, decision in enumerate(rules.decisions)
         )
     except TooLargeError as error:
         return Undecided(str(error))
@@ -115,23 +112,28 @@ def differences(
     """
     try:
         space = Space(_all_cubes((one, other), given), limits)
-        pairs = space.store.combine(
-            _Build(space, one).diagram(),
-            _Build(space, other).diagram(),
-            lambda mine, theirs: (mine[0], theirs[0]),
+        before, after = _Build(space, one).diagram(), _Build(space, other).diagram()
+        effects = space.store.combine(
+            before,
+            after,
+            lambda mine, theirs: (_outcome(one, mine[0]), _outcome(other, theirs[0])),
         )
-        pairs = _restricted(space, pairs, given)
-        found: dict[tuple[Hashable, Hashable], tuple[Way, tuple[int | None, int | None]]] = {}
-        for pair, way in cheapest(pairs, space.cheapest).items():
-            if pair is None:
+        changes: list[Change] = []
+        ways = cheapest(_restricted(space, effects, given), space.cheapest)
+        for effect, (_, way) in sorted(ways.items(), key=lambda item: item[1]):
+            if effect is None or effect[0] == effect[1]:
                 continue
-            effect = (_outcome(one, pair[0]), _outcome(other, pair[1]))
-            if effect[0] != effect[1] and (effect not in found or way < found[effect][0]):
-                found[effect] = (way, pair)
-        return tuple(
-            Change(*effect, request_at(space, dict(way[1])), *pair)
-            for effect, (way, pair) in sorted(found.items(), key=lambda item: item[1][0])
-        )
+            atoms = space.completed(dict(way))
+            changes.append(
+                Change(
+                    effect[0],
+                    effect[1],
+                    request_at(space, dict(way)),
+                    follow(before, atoms)[0],
+                    follow(after, atoms)[0],
+                )
+            )
+        return tuple(changes)
     except TooLargeError as error:
         return Undecided(str(error))
 
@@ -158,19 +160,17 @@ def _restricted(space: Space, diagram: Diagram, given: Sequence[Cube]) -> Diagra
 def _review_of(
     space: Space,
     diagram: Diagram,
-    rules: DecisionList,
-    number: int,
-    ways: list[tuple[Way, int | None]],
+    cubes: tuple[Cube, ...],
+    needed: Way | None,
+    first: Way | None,
 ) -> RuleReview:
-    """`ways`: to where the rule is the first to match, each with the rule after it."""
-    decision = rules.decisions[number]
-    needed = [way for way, after in ways if _outcome(rules, after) != decision.outcome]
-    if ways:
-        way = min(needed or [way for way, _ in ways])
-        standing: Standing = "decides" if needed else "redundant"
-        return RuleReview(standing, request_at(space, dict(way[1])))
+    """`needed` and `first`: to where the rule decides, and where it is only the first to match."""
+    if needed is not None:
+        return RuleReview("decides", request_at(space, dict(needed[1])))
+    if first is not None:
+        return RuleReview("redundant", request_at(space, dict(first[1])))
     # Within its own requests and those that can arrive, who is the first?
-    taken = space.store.restrict(diagram, space.cubes_diagram(decision.cubes))
+    taken = space.store.restrict(diagram, space.cubes_diagram(cubes))
     firsts: dict[int, Way] = {}
     for outcome, way in cheapest(taken, space.cheapest).items():
         if outcome is not None and (outcome[0] not in firsts or way < firsts[outcome[0]]):
@@ -182,12 +182,13 @@ def _review_of(
 
 
 class _Build:
-    """The diagram of a list. Its outcomes are the first rule that matches, and the one after it
-    that would decide if it were not there; None where there is none.
+    """The diagram of a list. Its outcomes are the first rule that matches (None: none does), and
+    whether the request would be treated otherwise without that rule.
     """
 
     def __init__(self, space: Space, rules: DecisionList) -> None:
         self._space = space
+        self._rules = rules
         products: list[Product] = []
         self._rule_of: list[int] = []
         for number, decision in enumerate(rules.decisions):
@@ -225,7 +226,7 @@ class _Build:
         while level < depth and not alive & self._asking[level]:
             level += 1
         if level == depth:
-            return self._space.store.leaf(self._first_two(alive))
+            return self._space.store.leaf(self._first(alive))
         key = (level, alive)
         found = self._memo.get(key)
         if found is None:
@@ -247,12 +248,13 @@ class _Build:
         second &= -second
         return alive & ((second << 1) - 1) if second else alive
 
-    def _first_two(self, alive: int) -> tuple[int | None, int | None]:
+    def _first(self, alive: int) -> tuple[int | None, bool]:
         if not alive:
-            return None, None
+            return None, False
         first = self._rule_of[(alive & -alive).bit_length() - 1]
         alive &= ~self._of_rule[first]
-        return first, self._rule_of[(alive & -alive).bit_length() - 1] if alive else None
+        second = self._rule_of[(alive & -alive).bit_length() - 1] if alive else None
+        return first, _outcome(self._rules, first) != _outcome(self._rules, second)
 
     def _split(self, level: int, alive: int) -> list[tuple[int, int]]:
         """Atoms of a level, put together where they leave the same products."""

@@ -5,7 +5,7 @@ node or to an outcome. Levels are asked in order and only where the answer matte
 are one object: two diagrams of one space mean the same if and only if they are the same object.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -132,6 +132,14 @@ class Store:
         if isinstance(diagram, Node) and diagram.level == level:
             return diagram.branches
         return ((self.widths[level], diagram),)
+
+
+def follow(diagram: Diagram, atoms: Mapping[int, int]) -> Any:
+    """The outcome for one request, given by its atom at every level."""
+    while isinstance(diagram, Node):
+        chosen = 1 << atoms[diagram.level]
+        diagram = next(child for branch, child in diagram.branches if branch & chosen)
+    return diagram.outcome
 
 
 Way: TypeAlias = tuple[int, tuple[tuple[int, int], ...]]

@@ -50,11 +50,13 @@ class TextDomain:
         optional: There may be no value at all.
         samples: Values for examples, in order of preference; the first is what a request has
             where nothing is said. Without `samples` that is no value, or the shortest one.
+        usual: Pattern of the values that examples are taken from where there are such; empty: any.
     """
 
     universe: str
     optional: bool
     samples: tuple[str, ...] = ()
+    usual: str = ""
 
     @cached_property
     def language(self) -> Language:
@@ -86,11 +88,12 @@ DIMENSIONS: Final[dict[Dimension, TextDomain | NumberDomain]] = {
     ),
     Dimension.PORT: NumberDomain(65_535, (80, 8080, 443, 9090)),
     Dimension.TRANSPORT: TextDomain("mtls|tls|plaintext", False, ("mtls", "plaintext", "tls")),
-    # Istio and SPIRE within Istio issue identities of this form and no other. There is none
-    # without mutual TLS.
+    # Istio issues identities of one form; other authorities that are trusted may issue others.
+    # There is none without mutual TLS.
     Dimension.PRINCIPAL: TextDomain(
-        r"spiffe://[a-z0-9][a-z0-9._-]*/ns/[a-z0-9][a-z0-9-]*/sa/[a-z0-9][a-z0-9.-]*",
+        r"[^\x00-\x1f\x7f]+",
         True,
+        usual=r"spiffe://[a-z0-9][a-z0-9._-]*/ns/[a-z0-9][a-z0-9-]*/sa/[a-z0-9][a-z0-9.-]*",
     ),
     Dimension.PEER_ADDRESS: NumberDomain(LAST, ((10 << 24) + 9,)),
     Dimension.CLIENT_ADDRESS: NumberDomain(LAST, ((10 << 24) + 9,)),

@@ -1,7 +1,7 @@
 """The space that a set of conditions spans: per slot its atoms, and every condition over them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,6 +21,7 @@ from meshscope.algebra.dimensions import (
 )
 from meshscope.algebra.limits import LIMITS, Limits, TooLargeError
 from meshscope.algebra.partition import atoms_of_numbers, atoms_of_strings
+from meshscope.algebra.regex import regex
 
 Value = str | int | None
 """A value in a slot; None: there is none."""
@@ -148,6 +149,13 @@ class Space:
         costs = self.levels[level].costs
         return min((costs[atom], atom) for atom in bits(atoms))
 
+    def completed(self, atoms: Mapping[int, int]) -> dict[int, int]:
+        """An atom for every level: the cheapest one where none is given."""
+        return {
+            level: atoms[level] if level in atoms else self.cheapest(level, width)[1]
+            for level, width in enumerate(self.store.widths)
+        }
+
     def cubes_diagram(self, cubes: Sequence[Cube]) -> Diagram:
         """The diagram that says whether a request is in one of the cubes."""
         store = self.store
@@ -176,14 +184,14 @@ def _atoms(slot: Slot, values: list[Values], steps: int) -> dict[int, Value]:
         sets = [found.members for found in values if isinstance(found, Numbers)]
         atoms.update(atoms_of_numbers(sets, domain.top, domain.samples))
         return atoms
-    texts = [found for found in values if isinstance(found, Texts)]
+    texts = [value for value in values if isinstance(value, Texts)]
     if domain.optional:
-        atoms[sum(1 << i for i, found in enumerate(texts) if found.absent)] = None
-    strings = atoms_of_strings(
-        [found.language for found in texts], domain.language, domain.samples, steps
-    )
-    for members, example in strings.items():
-        atoms.setdefault(members, example)
+        atoms[sum(1 << i for i, text in enumerate(texts) if text.absent)] = None
+    languages = [text.language for text in texts]
+    for universe in (regex(domain.usual), domain.language) if domain.usual else (domain.language,):
+        found = atoms_of_strings(languages, universe, domain.samples, steps)
+        for members, example in found.items():
+            atoms.setdefault(members, example)
     return atoms
 
 
@@ -193,10 +201,15 @@ def _cost(slot: Slot, example: Value) -> int:
         # An example that does not depend on what nobody knows is worth any length.
         return 1_000_000
     if isinstance(domain, TextDomain) and domain.optional:
-        return 0 if example is None else 2 + len(str(example))
+        return 0 if example is None else 2 + len(str(example)) + _unusual(domain, str(example))
     if domain.samples and example == domain.samples[0]:
         return 0
     return 1 + (len(str(example)) if isinstance(example, str) else 0)
+
+
+def _unusual(domain: TextDomain, example: str) -> int:
+    """What an example costs for being none that one would meet."""
+    return 0 if not domain.usual or example in regex(domain.usual) else 1_000
 
 
 def bits(mask: int) -> list[int]:

@@ -25,13 +25,9 @@ _ADDRESS = {
 def request_at(space: Space, atoms: dict[int, int]) -> Request:
     """The request with these atoms, by level, and with the cheapest ones elsewhere."""
     chosen = {
-        number: level.examples[
-            atoms[number]
-            if number in atoms
-            else space.cheapest(number, space.store.widths[number])[1]
-        ]
-        for number, level in enumerate(space.levels)
-        if number in atoms or level.slot.dimension is not Dimension.OPAQUE
+        number: space.levels[number].examples[atom]
+        for number, atom in space.completed(atoms).items()
+        if number in atoms or space.levels[number].slot.dimension is not Dimension.OPAQUE
     }
     return _request([(space.levels[number], value) for number, value in chosen.items()])
 

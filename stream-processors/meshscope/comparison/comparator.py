@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from meshscope.comparison.behaviour import behaviour
 from meshscope.comparison.breadth import breadth
 from meshscope.comparison.codes import DRIFT_CODES
 from meshscope.comparison.describe import Differing, differing
@@ -268,6 +269,9 @@ def _different(declared: Policy, observed: Policy, *, is_equivalent: bool) -> Di
         places = _without_names(places, declared, observed)
     kind = declared.key.kind
     effect: Effect = "equivalent" if is_equivalent else _effect(declared, observed, places)
+    witness: str | None = None
+    if not is_equivalent and (found := behaviour(declared, observed)) is not None:
+        effect, witness = found.effect, found.witness
     places = _without_echoes(places)
     return Difference(
         code=DRIFT_CODES[kind, "different"].code,
@@ -280,6 +284,7 @@ def _different(declared: Policy, observed: Policy, *, is_equivalent: bool) -> Di
             FieldDifference(place.title, place.texts[0], _observed_text(place)) for place in places
         ),
         sources=_sources(declared, observed),
+        witness=witness,
     )
 
 

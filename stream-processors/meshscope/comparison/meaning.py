@@ -32,7 +32,7 @@ def equivalent(expected: Policy, observed: Policy) -> bool:
     That is in names, in how weights are written, or in rules that no request reaches.
     """
     filled = fill_open_fields(expected.content, observed.content)
-    return _same(_reduced(filled.without_names()), _reduced(observed.content.without_names()))
+    return _same(reduced(filled.without_names()), reduced(observed.content.without_names()))
 
 
 def fill_open_fields(expected: Content, observed: Content) -> Content:
@@ -57,7 +57,7 @@ def _same(one: object, other: object) -> bool:
     return content_bytes(one) == content_bytes(other)
 
 
-def _reduced(value: Any) -> Any:
+def reduced(value: Any) -> Any:
     """Weights by their smallest numbers, as 50/50 is 1/1, and only the rules that are reached."""
     if isinstance(value, tuple):
         if value and all(isinstance(item, WeightedTarget) for item in value):
@@ -65,13 +65,13 @@ def _reduced(value: Any) -> Any:
             value = tuple(replace(item, weight=item.weight // divisor) for item in value)
         elif value and all(isinstance(item, HttpRule) for item in value):
             value = _reached(value)
-        return tuple(_reduced(item) for item in value)
+        return tuple(reduced(item) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
         changed = {}
         for field in fields(value):
             inner = getattr(value, field.name)
             if isinstance(inner, tuple) or is_dataclass(inner):
-                changed[field.name] = _reduced(inner)
+                changed[field.name] = reduced(inner)
         return replace(value, **changed) if changed else value
     return value
 

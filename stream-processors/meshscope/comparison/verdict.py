@@ -1,5 +1,6 @@
 """What a comparison says of one proxy."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -69,7 +70,7 @@ class Difference:
                 {"path": field.path, "expected": field.expected, "observed": field.observed}
                 for field in self.fields
             ],
-            "witness": self.witness,
+            "witness": json.loads(self.witness) if self.witness else None,
             "sources": [source_json(source) for source in self.sources],
         }
 
