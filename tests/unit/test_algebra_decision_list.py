@@ -78,7 +78,8 @@ def test_a_rule_is_shadowed_by_the_union_of_earlier_ones() -> None:
         (PathMatch("template", "/a/*"), PathMatch("regex", "/a/.*"), "decides"),
         (PathMatch("prefix", "/A", False), PathMatch("exact", "/a/b"), "shadowed"),
         (PathMatch("exact", "/a"), PathMatch("exact", "/A", False), "decides"),
-        (PathMatch("prefix", "/"), PathMatch("regex", ".*"), "shadowed"),
+        (PathMatch("prefix", "/"), PathMatch("regex", "/.*"), "shadowed"),
+        (PathMatch("prefix", "/"), PathMatch("regex", ".*"), "decides"),
     ],
 )
 def test_forms_of_paths(first: PathMatch, second: PathMatch, standing: str) -> None:
@@ -230,6 +231,7 @@ def test_lists_of_claims_are_sets_of_elements() -> None:
     "match",
     [
         RouteMatch(PathMatch("regex", r"/\bx.*")),
+        RouteMatch(PathMatch("regex", "/.*a.{20}")),
         RouteMatch(fraction=Fraction(500_000)),
         RouteMatch(headers=(HeaderMatch(":path", exactly("/?a=b")),)),
         RouteMatch(headers=(HeaderMatch("x", StringMatch("regex", r"\pL+")),)),
@@ -244,7 +246,9 @@ def test_what_is_not_modelled_is_said_with_the_answer(match: RouteMatch) -> None
     assert not isinstance(found, Undecided)
     assert all(change.example.assumes for change in found)
     # A rule that everything before it takes is shadowed, whatever it means.
-    assert standings(RouteMatch(), match) == ["decides", "shadowed"]
+    star = RouteMatch(PathMatch("exact", "*"))
+    connect = RouteMatch(PathMatch("connect"))
+    assert standings(RouteMatch(), star, connect, match)[3] == "shadowed"
 
 
 def test_an_example_without_assumptions_is_preferred() -> None:
@@ -302,7 +306,6 @@ def test_grpc_is_told_by_its_content_type() -> None:
     assert found[0].example.headers == (("content-type", "application/grpc"),)
 
 
-def test_connect_is_a_method() -> None:
-    found = reviewed(routes(RouteMatch(PathMatch("connect"))))
-    assert found[0].example is not None
-    assert found[0].example.method == "CONNECT"
+def test_connect_has_no_path() -> None:
+    found = reviewed(routes(RouteMatch(), RouteMatch(PathMatch("connect"))))
+    assert found[1].example == Request("CONNECT", path="")

@@ -231,7 +231,8 @@ def test_routes_in_another_form() -> None:
 
 
 def test_a_witness_is_preferred_that_assumes_nothing() -> None:
-    boundary = HttpRule(RouteMatch(PathMatch("regex", r"/\bx")), forward=B)
+    word = HeaderMatch("x", StringMatch("regex", r"\bx"))
+    boundary = HttpRule(RouteMatch(headers=(word,)), forward=B)
     answer = found(ROUTE, routes(boundary, to(A)), routes(to(A)))
     assert "assuming" in json.loads(answer.witness or "")["text"]
     answer = found(ROUTE, routes(boundary, to(B, "/b"), to(A)), routes(to(A)))

@@ -38,8 +38,8 @@ class HeaderMatch:
         name: Lower-case header name; pseudo-headers with their colon (`:method`).
         match: Condition on the value.
         invert: The rule demands that the condition does *not* hold.
-        missing_as_empty: A header that is not there is compared as the empty string; otherwise the
-            condition fails for it (before `invert`).
+        missing_as_empty: A header that is not there is compared as the empty string; otherwise no
+            condition on its value holds for it, inverted or not.
     """
 
     name: str

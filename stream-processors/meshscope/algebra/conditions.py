@@ -6,6 +6,7 @@ from itertools import product
 from meshscope.algebra.addresses import network
 from meshscope.algebra.dimensions import (
     LIST,
+    MISSING,
     PRESENT,
     SCALAR,
     YES,
@@ -43,6 +44,9 @@ from meshscope.policy.matches import (
 
 Dnf = tuple[Cube, ...]
 """Alternatives of conditions that must all hold."""
+
+_UNKNOWN = (InvalidPatternError, UnmodelledError, TooLargeError)
+"""Why the set of a single condition is not known; it is then opaque."""
 
 _NEVER: Dnf = ()
 _ALWAYS: Dnf = ((),)
@@ -139,7 +143,11 @@ def domains(names: Iterable[str]) -> Dnf:
 
 
 def route_match(match: RouteMatch) -> Dnf:
-    """The requests that a rule of a virtual host takes."""
+    """The requests that a rule of a virtual host takes.
+
+    Raises:
+        TooLargeError: Written out, there are too many alternatives.
+    """
     parts = [path(match.path)]
     parts += [header(condition) for condition in match.headers]
     parts += [query(condition) for condition in match.query]
@@ -156,10 +164,10 @@ def route_match(match: RouteMatch) -> Dnf:
 def path(match: PathMatch) -> Dnf:
     """The requests with such a path."""
     if match.type == "connect":
-        return _literal(Slot(Dimension.METHOD), Texts(exact("CONNECT")))
+        return _literal(Slot(Dimension.PATH), MISSING)
     try:
         return _literal(Slot(Dimension.PATH), Texts(path_language(match)))
-    except (InvalidPatternError, UnmodelledError) as reason:
+    except _UNKNOWN as reason:
         return ((opaque(f"path {match.type} {match.value} ({reason})"),),)
 
 
@@ -176,7 +184,7 @@ def header(match: HeaderMatch) -> Dnf:
         return _literal(_header_slot(match.name), values.inverted() if match.invert else values)
     try:
         found = language(match.match)
-    except (InvalidPatternError, UnmodelledError) as reason:
+    except _UNKNOWN as reason:
         what = opaque(f"header {match.name} {match.match.value} ({reason})")
         return ((_maybe_not(what, match.invert),),)
     if match.invert:
@@ -202,7 +210,7 @@ def query(match: QueryMatch) -> Dnf:
     """The requests with such a query parameter; of several of one name the first counts."""
     try:
         return _literal(Slot(Dimension.QUERY, match.name), Texts(language(match.match)))
-    except (InvalidPatternError, UnmodelledError) as reason:
+    except _UNKNOWN as reason:
         return ((opaque(f"query {match.name} {match.match.value} ({reason})"),),)
 
 
@@ -214,7 +222,7 @@ def metadata(match: MetadataMatch) -> Dnf:
 def _claim(name: str, values: tuple[StringMatch, ...], in_list: str, inverted: bool) -> Dnf:
     try:
         found = _any_of(values)
-    except (InvalidPatternError, UnmodelledError) as reason:
+    except _UNKNOWN as reason:
         return ((_maybe_not(opaque(f"claim {name} ({reason})"), inverted),),)
     shape = Slot(Dimension.CLAIM_SHAPE, name)
     is_string = Constraint(shape, Numbers(((SCALAR, SCALAR),)))
@@ -267,7 +275,7 @@ def condition(given: Condition) -> Dnf:
     """The requests that meet a condition of an AuthorizationPolicy."""
     try:
         return _condition(given)
-    except (InvalidPatternError, UnmodelledError, ValueError) as reason:
+    except (*_UNKNOWN, ValueError) as reason:
         what = opaque(f"{given.attribute} {given.name} ({reason})".replace("  ", " "))
         return ((_maybe_not(what, given.negated),),)
 

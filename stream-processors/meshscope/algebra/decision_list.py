@@ -230,6 +230,9 @@ class _Build:
         key = (level, alive)
         found = self._memo.get(key)
         if found is None:
+            if len(self._memo) >= self._space.limits.nodes:
+                limit = self._space.limits.nodes
+                raise TooLargeError(f"the answer needs more than {limit} decisions")
             found = self._memo[key] = self._space.store.node(
                 level,
                 ((atoms, self._from(level + 1, left)) for atoms, left in self._split(level, alive)),

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from meshscope.algebra.addresses import LAST
 from meshscope.algebra.intervals import Intervals, complement
 from meshscope.algebra.regex import regex
-from meshscope.algebra.strings import ANYTHING, Language
+from meshscope.algebra.strings import ANYTHING, NOTHING, Language
 
 _VISIBLE: Final = r"[^\x00-\x20\x7f]"
 
@@ -78,8 +78,9 @@ LIST: Final = 2
 """Shapes of a claim: none (or neither string nor list), a string, a list of strings."""
 
 DIMENSIONS: Final[dict[Dimension, TextDomain | NumberDomain]] = {
-    # Without its query; normalised as the connection says, before any policy sees it.
-    Dimension.PATH: TextDomain(r"/[^\x00-\x20\x7f?#]*", False, ("/",)),
+    # Without its query; normalised as the connection says, before any policy sees it. OPTIONS may
+    # have `*`, CONNECT has none.
+    Dimension.PATH: TextDomain(r"/[^\x00-\x20\x7f?#]*|\*", True, ("/",)),
     Dimension.AUTHORITY: TextDomain(rf"{_VISIBLE}+", False),
     Dimension.METHOD: TextDomain(
         r"[!#$%&'*+.^_`|~0-9A-Za-z-]+",
@@ -150,6 +151,7 @@ class Numbers:
 Values: TypeAlias = Texts | Numbers
 
 PRESENT: Final = Texts(ANYTHING)
+MISSING: Final = Texts(NOTHING, absent=True)
 YES: Final = Numbers(((1, 1),))
 
 

@@ -12,7 +12,7 @@ class Request:
     """A request with all that a sidecar can decide by.
 
     Attributes:
-        method, authority, path: As in HTTP; `path` without the query.
+        method, authority, path: As in HTTP; `path` without the query, empty for CONNECT.
         query: Parameters in order.
         headers: Names in lower case and values; one of each name.
         transport: `mtls`, `tls` (one-way, or not opened) or `plaintext`.

@@ -29,6 +29,9 @@ Value = str | int | None
 Product = dict[int, int]
 """Atoms by level, as a set of bits; all atoms where a level is not named. Never an empty set."""
 
+_ODD = 1_000
+"""What it costs an example that a value is there, or is missing, where one would not expect it."""
+
 _ORDER = {dimension: place for place, dimension in enumerate(Dimension)}
 
 
@@ -56,6 +59,7 @@ class Space:
     Attributes:
         levels: In the order in which diagrams ask.
         store: The diagrams over them.
+        limits: What may be spent.
     """
 
     def __init__(self, cubes: Iterable[Cube], limits: Limits = LIMITS) -> None:
@@ -64,7 +68,7 @@ class Space:
         Raises:
             TooLargeError: It takes more than the limits allow.
         """
-        self._limits = limits
+        self.limits = limits
         values: dict[Slot, dict[Values, None]] = {}
         used: Counter[Slot] = Counter()
         for cube in cubes:
@@ -90,7 +94,7 @@ class Space:
 
     def _cut(self, slot: Slot, values: list[Values]) -> list[Level]:
         """The levels of a slot: one, but for elements of claims one for each atom."""
-        atoms = _atoms(slot, values, self._limits.steps)
+        atoms = _atoms(slot, values, self.limits.steps)
         within = [0] * len(values)
         for number, members in enumerate(atoms):
             for index in bits(members):
@@ -116,10 +120,8 @@ class Space:
                 merged = self._merged(choice)
                 if merged is not None:
                     found.append(merged)
-                if len(found) > self._limits.products:
-                    raise TooLargeError(
-                        f"a rule has more than {self._limits.products} alternatives"
-                    )
+                if len(found) > self.limits.products:
+                    raise TooLargeError(f"a rule has more than {self.limits.products} alternatives")
         return tuple(found)
 
     def _choices(self, condition: Constraint | Elements) -> list[list[tuple[int, int]]]:
@@ -185,13 +187,16 @@ def _atoms(slot: Slot, values: list[Values], steps: int) -> dict[int, Value]:
         atoms.update(atoms_of_numbers(sets, domain.top, domain.samples))
         return atoms
     texts = [value for value in values if isinstance(value, Texts)]
-    if domain.optional:
-        atoms[sum(1 << i for i, text in enumerate(texts) if text.absent)] = None
+    absent = sum(1 << i for i, text in enumerate(texts) if text.absent)
+    if domain.optional and not domain.samples:
+        atoms[absent] = None
     languages = [text.language for text in texts]
     for universe in (regex(domain.usual), domain.language) if domain.usual else (domain.language,):
         found = atoms_of_strings(languages, universe, domain.samples, steps)
         for members, example in found.items():
             atoms.setdefault(members, example)
+    if domain.optional:
+        atoms.setdefault(absent, None)
     return atoms
 
 
@@ -200,16 +205,18 @@ def _cost(slot: Slot, example: Value) -> int:
     if slot.dimension is Dimension.OPAQUE:
         # An example that does not depend on what nobody knows is worth any length.
         return 1_000_000
-    if isinstance(domain, TextDomain) and domain.optional:
-        return 0 if example is None else 2 + len(str(example)) + _unusual(domain, str(example))
     if domain.samples and example == domain.samples[0]:
         return 0
+    if isinstance(domain, TextDomain) and domain.optional:
+        if example is None:
+            return _ODD if domain.samples else 0
+        return 2 + len(str(example)) + _unusual(domain, str(example))
     return 1 + (len(str(example)) if isinstance(example, str) else 0)
 
 
 def _unusual(domain: TextDomain, example: str) -> int:
     """What an example costs for being none that one would meet."""
-    return 0 if not domain.usual or example in regex(domain.usual) else 1_000
+    return 0 if not domain.usual or example in regex(domain.usual) else _ODD
 
 
 def bits(mask: int) -> list[int]:

@@ -41,6 +41,8 @@ def _request(values: list[tuple[Level, Value]]) -> Request:
     for level, value in values:
         slot = level.slot
         match slot.dimension, value:
+            case Dimension.PATH, None:
+                fields |= {"path": "", "method": "CONNECT"}
             case Dimension.OPAQUE, int():
                 assumes.append(slot.name if value else f"not {slot.name}")
             case Dimension.PORT, int():
@@ -52,7 +54,7 @@ def _request(values: list[tuple[Level, Value]]) -> Request:
             case dimension, int() if dimension in _ADDRESS:
                 fields[_ADDRESS[dimension]] = address_at(value)
             case dimension, str() if dimension in _TEXT:
-                fields[_TEXT[dimension]] = value
+                fields.setdefault(_TEXT[dimension], value)
     return Request(
         **fields,
         port=port,

@@ -92,7 +92,7 @@ def path_meets(match: PathMatch, request: Request) -> Truth:
     if match.type == "connect":
         return request.method == "CONNECT"
     try:
-        return request.path in path_language(match)
+        return bool(request.path) and request.path in path_language(match)
     except (InvalidPatternError, UnmodelledError, TooLargeError) as reason:
         return Doubt(f"path {match.type} {match.value!r}: {reason}")
 
