@@ -56,7 +56,11 @@ def test_a_store_in_trouble_costs_no_row_no_memory_and_no_rebalance(
     mesh_broker: MeshBroker, history: History, gate: Gate, tmp_path: Path
 ) -> None:
     writer = Writer(mesh_broker)
-    settings = {"MESHSCOPE_HISTORY_BATCH_ROWS": "1000"}
+    settings = {
+        "MESHSCOPE_HISTORY_BATCH_ROWS": "1000",
+        # As in production: a busy machine may silence any process for the second of other tests.
+        "MESHSCOPE_HISTORY_SESSION_SECONDS": "6",
+    }
     with sink_process(mesh_broker, history, tmp_path / "sink.log", gate.port, **settings) as sink:
         writer.facts(KINDS)
         wait_for_rows(history, writer.sent, PATIENCE, sink)
@@ -78,7 +82,7 @@ def test_a_store_in_trouble_costs_no_row_no_memory_and_no_rebalance(
             f"refused, {OUTAGE:g} s each; {writer.sent - before} of {writer.sent} rows caught up "
             f"in {seconds:.1f} s ({(writer.sent - before) / seconds:.0f}/s)"
         )
-        assert sink.said("assigned") == 1
+        assert sink.said("assigned") == 1, sink.tail()
         assert sink.stop() == 0
     assert max(most) < MEMORY
     assert history.total() == history.total(final=True) == writer.sent
