@@ -327,3 +327,14 @@ def test_chains_of_one_class_that_disagree_are_reported_at_their_key() -> None:
 
     assert key.extension(str(KEY), "different chains") in inference.policies
     assert inference.policies == reordered.policies
+
+
+def test_an_authorizer_that_no_rule_leads_to_is_reported() -> None:
+    assert extensions(access(ext_authz("istio-ext-authzx")))
+
+
+def test_the_prefix_of_rules_may_say_that_case_matters() -> None:
+    usual = ext_authz("istio-ext-authz")
+    usual["typed_config"]["filter_enabled_metadata"]["value"]["string_match"]["ignore_case"] = False
+
+    assert extensions(access(usual)) == {}

@@ -142,10 +142,11 @@ def _provider(config: Message, rbac_filter: str) -> str:
     enabled = config.need("filter_enabled_metadata")
     value = enabled.need("value").need("string_match")
     prefix = value.string("prefix")
+    value.constant("ignore_case", False)
     if (
         not enabled.constant("filter", rbac_filter)
         or not enabled.constant("path", _SHADOW_RESULT)
-        or not prefix.startswith(_RULE_PREFIX)
+        or not f"{prefix}-".startswith(f"{_RULE_PREFIX}-")
     ):
         raise Unexpected(f"{config.path()} does not depend on CUSTOM rules")
     return prefix.removeprefix(_RULE_PREFIX).removeprefix("-")

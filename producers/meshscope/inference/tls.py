@@ -114,4 +114,7 @@ def _parameters(common: Message) -> tuple[str, str, tuple[str, ...], tuple[str, 
 
 def _revocation(default: Message | None) -> str:
     found = None if default is None else default.message("crl")
-    return "" if found is None else found.string("filename")
+    name = "" if found is None else found.string("filename")
+    if found is not None and not name:
+        found.remark("crl", "without a file")
+    return name
