@@ -117,7 +117,9 @@ def test_a_bug_report_as_file_and_on_standard_input(
     archive = write_bug_report(tmp_path / "r.tar.gz", bug_report_files(documents, dumps))
     for place, stdin in ((archive, b""), ("-", archive.read_bytes())):
         code, report = check_json("--bug-report", place, stdin=stdin)
-        assert (code, report["findings"]) == (0, [])
+        assert code == 0
+        # A Pod of this mesh has no sidecar on purpose; that resources stand twice is no finding.
+        assert {found["code"] for found in report["findings"]} <= {"MSC-3010"}
         assert {proxy["proxy"] for proxy in report["proxies"]} == set(dumps)
         assert report["summary"]["in_sync"] == len(dumps)
 
