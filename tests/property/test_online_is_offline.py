@@ -25,6 +25,7 @@ from meshscope.policy.target import Target, WeightedTarget
 from meshscope.projection.result import Projection, Unverifiable
 from meshscope.stream.broadcast import Declaration
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS, Expectations
+from meshscope.stream.judgements import Judgements
 from meshscope.stream.names import Names
 from meshscope.stream.policy_store import PolicyStore
 from meshscope.stream.record import ProxyRecord
@@ -129,6 +130,7 @@ def said_of(projection: Projection, held: Iterable[Policy]) -> dict[str, object]
         Expectations(lambda *_: projection),
         store,
         Names(),
+        Judgements(),
         judge,
         Timing({CONFIGURATION: 0, ENDPOINTS: 0}),
         "log",

@@ -46,6 +46,8 @@ class Expectation:
         named: `Shard.digest` by place, sources included, for kinds whose sources survive in a
             proxy.
         root: Digest over `shards`, see `meaning_root`.
+        whole: Digest of all that the projection says: policies with their sources, what it leaves
+            open, notes.
         policies: Number of policies.
         closed: Whether equal roots suffice: nothing is unverifiable and there is one outcome only.
         lanes: Digest of what is expected, by lane; a change of it starts a convergence window.
@@ -57,6 +59,7 @@ class Expectation:
     shards: Mapping[Place, str]
     named: Mapping[Place, str]
     root: str
+    whole: str
     policies: int
     closed: bool
     lanes: Mapping[str, str]
@@ -68,6 +71,7 @@ def expect(projection: Projection, declared: str) -> Expectation:
     """The digests of a projection."""
     policies = as_policies(projection.policies)
     meanings = policies.meanings()
+    digests = policies.digests(frozenset(Kind))
     open_ends = _encode(
         (
             projection.unverifiable,
@@ -80,8 +84,11 @@ def expect(projection: Projection, declared: str) -> Expectation:
     return Expectation(
         declared=declared,
         shards=meanings,
-        named=policies.digests(SURVIVING),
+        named={place: digest for place, digest in digests.items() if place[0] in SURVIVING},
         root=root_digest(meanings),
+        whole=digest_bytes(
+            "whole", _encode((sorted(digests.items()), projection.notes)) + open_ends
+        ),
         policies=len(projection.policies),
         closed=not projection.unverifiable and not projection.alternatives,
         lanes={

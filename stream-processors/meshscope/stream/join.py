@@ -21,6 +21,7 @@ from meshscope.stream.clock_skew import SkewBounds
 from meshscope.stream.decoding import BroadcastEvent
 from meshscope.stream.expectation import Expectations
 from meshscope.stream.judgement import Judge, Project
+from meshscope.stream.judgements import Judgements
 from meshscope.stream.names import Names
 from meshscope.stream.pods import is_unseen, unseen
 from meshscope.stream.record import ProxyRecord, Statement
@@ -88,7 +89,13 @@ class Join:
     ) -> None:
         self._broadcast = Broadcast(log_epoch)
         self._world = World(
-            Expectations(project), self._broadcast.policies, Names(), judge, timing, log_epoch
+            Expectations(project),
+            self._broadcast.policies,
+            Names(),
+            Judgements(),
+            judge,
+            timing,
+            log_epoch,
         )
         self._agenda = Agenda()
         self._partitions: frozenset[int] = frozenset()

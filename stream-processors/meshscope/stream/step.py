@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS, Expectations
 from meshscope.stream.judgement import Judge
+from meshscope.stream.judgements import Judgements
 from meshscope.stream.names import Names
 from meshscope.stream.policy_store import PolicyStore
 from meshscope.stream.record import ProxyRecord
@@ -39,12 +40,14 @@ class World:
 
     Attributes:
         names: Which shards name what is declared.
+        judgements: What was judged before.
         log_epoch: Id of the broker's log; part of every fact's id.
     """
 
     expectations: Expectations
     policies: PolicyStore
     names: Names
+    judgements: Judgements
     judge: Judge
     timing: Timing
     log_epoch: str

@@ -160,8 +160,12 @@ def _judgement(
             return names
         if names:
             return Judgement("in-sync", policies=expectation.policies, notes=expectation.notes)
-    projection = projection_of_proxy()
-    observed = observe(snapshot.shards, expectation, projection, world.policies)
-    if isinstance(observed, Missing):
-        return observed
-    return world.judge(projection, observed, snapshot)
+
+    def compared() -> Judgement | Missing:
+        projection = projection_of_proxy()
+        observed = observe(snapshot.shards, expectation, projection, world.policies)
+        if isinstance(observed, Missing):
+            return observed
+        return world.judge(projection, observed, snapshot)
+
+    return world.judgements.of(expectation, snapshot, compared)

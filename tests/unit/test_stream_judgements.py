@@ -1,0 +1,76 @@
+"""Replicas that drift alike are compared once."""
+
+from dataclasses import replace
+
+from small_mesh import CLUSTER, held, project, resource
+
+from meshscope.events.control_plane import ControlPlane
+from meshscope.events.facts import ProxyState, Snapshot
+from meshscope.events.proxy import ProxyInputs
+from meshscope.stream.expectation import Expectation, expect
+from meshscope.stream.judgement import Judgement
+from meshscope.stream.judgements import Judgements
+from meshscope.stream.observation import Missing
+
+DRIFT = Judgement("drift")
+
+
+def expectation(*policies: tuple[str, int], name: str = "r") -> Expectation:
+    found = project(
+        ControlPlane(), [resource(name, dict(policies))], ProxyInputs("p", CLUSTER, "shop")
+    )
+    return expect(found, "declared")
+
+
+class Counted:
+    def __init__(self, answer: Judgement | Missing = DRIFT) -> None:
+        self.answer = answer
+        self.calls = 0
+
+    def __call__(self) -> Judgement | Missing:
+        self.calls += 1
+        return self.answer
+
+
+def snapshot(proxy: str, **policies: int) -> Snapshot:
+    return held(proxy, policies).snapshot
+
+
+def test_a_replica_and_a_return_to_earlier_content_need_no_comparison() -> None:
+    judgements, compare = Judgements(), Counted()
+    expected = expectation(("a", 1))
+    for each in (
+        snapshot("p1.shop", a=2),
+        snapshot("p2.shop", a=2),
+        snapshot("p1.shop", a=3),
+        snapshot("p1.shop", a=2),
+    ):
+        assert judgements.of(expected, each, compare) == DRIFT
+    assert compare.calls == 2
+
+
+def test_whatever_a_judgement_follows_from_asks_for_a_new_one() -> None:
+    judgements, compare = Judgements(), Counted()
+    held_by = snapshot("p1.shop", a=2)
+    incomplete = replace(held_by, state=ProxyState(incomplete=("endpoints: none",)))
+    judgements.of(expectation(("a", 1)), held_by, compare)
+    judgements.of(expectation(("a", 3)), held_by, compare)
+    judgements.of(expectation(("a", 1), name="renamed"), held_by, compare)
+    judgements.of(expectation(("a", 1)), incomplete, compare)
+    judgements.of(expectation(("a", 1)), replace(held_by, unreferenced=("x",)), compare)
+    assert compare.calls == 5
+
+
+def test_what_is_missing_is_asked_for_again() -> None:
+    judgements, compare = Judgements(), Counted(Missing(("digest",)))
+    for _ in range(2):
+        assert judgements.of(expectation(("a", 1)), snapshot("p", a=2), compare) == compare.answer
+    assert compare.calls == 2
+
+
+def test_only_the_latest_are_kept() -> None:
+    judgements, compare = Judgements(limit=1), Counted()
+    one, other = snapshot("p", a=2), snapshot("p", a=3)
+    for each in (one, other, one):
+        judgements.of(expectation(("a", 1)), each, compare)
+    assert compare.calls == 3
