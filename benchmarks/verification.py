@@ -2,10 +2,10 @@
 
     python benchmarks/verification.py [--sidecars 2000] [--services 1000] [--workers 2]
 
-The mesh is that of `generated_mesh.py`. Its snapshots are at hand: what every proxy holds is worked
-out beforehand, in processes that end before anything is measured. Each worker then is a process
-with the real join over its share of the proxies (every n-th, as a topic's partitions share them
-out), with storage and outlet in memory:
+The mesh is that of `tests/fixtures/generated_mesh.py`. Its snapshots are at hand: what every proxy
+holds is worked out beforehand, in processes that end before anything is measured. Each worker then
+is a process with the real join over its share of the proxies (every n-th, as a topic's partitions
+share them out), with storage and outlet in memory:
 
 * *everything*: from the last record of the declaration to a verdict on every proxy, with nothing
   known before. Ten times a second an endpoint moves meanwhile;
@@ -32,6 +32,8 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "fixtures"))
 
 from generated_mesh import CLUSTER, GeneratedMesh, changes, generate, moved_endpoint
 

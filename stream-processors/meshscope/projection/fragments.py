@@ -6,7 +6,7 @@ once and compared by identity, so what follows from them (the digests of shards)
 as well, and a proxy is little more than the layers that it has.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from itertools import chain
@@ -62,6 +62,28 @@ class Layer:
         self.fragments = tuple(fragments)
         self._digests: dict[Place, str] = {}
 
+    def with_others(self, fragments: Sequence[Fragment]) -> "Layer":
+        """The same with other fragments in the places of some; digests of other shards stay."""
+        layer = Layer(fragments)
+        pairs = zip(self.fragments, fragments, strict=True)
+        changed = [(old, new) for old, new in pairs if old is not new]
+        entries = dict(self.entries)
+        touched = {place for pair in changed for one in pair for place in one.entries}
+        for place in touched:
+            gone = {id(old.entries.get(place)) for old, _ in changed}
+            kept = [some for some in entries.get(place, ()) if id(some) not in gone]
+            added = [new.entries[place] for _, new in changed if place in new.entries]
+            entries[place] = (*kept, *added)
+            if not entries[place]:
+                del entries[place]
+        layer.__dict__["entries"] = entries
+        layer.__dict__["meanings"] = {
+            place: _meaning(place, some) if place in touched else self.meanings[place]
+            for place, some in entries.items()
+        }
+        layer._digests = {p: found for p, found in self._digests.items() if p not in touched}
+        return layer
+
     @cached_property
     def alternatives(self) -> Outcomes:
         """All outcomes of the keys that have several."""
@@ -79,7 +101,7 @@ class Layer:
     @cached_property
     def meanings(self) -> Mapping[Place, str]:
         """What the shards mean that have all of their entries from this layer."""
-        return {p: meaning(p[0], chain.from_iterable(some)) for p, some in self.entries.items()}
+        return {place: _meaning(place, some) for place, some in self.entries.items()}
 
     def digest(self, place: Place) -> str:
         """`Shard.digest` of a shard that has all of its entries from this layer."""
@@ -146,6 +168,10 @@ def as_policies(policies: Mapping[PolicyKey, Policy]) -> Policies:
     if isinstance(policies, Policies):
         return policies
     return Policies((Layer((Fragment({key: (one,) for key, one in policies.items()}),)),))
+
+
+def _meaning(place: Place, some: Iterable[Entries]) -> str:
+    return meaning(place[0], chain.from_iterable(some))
 
 
 def _entries(place: Place, layers: Iterable[Layer]) -> Iterator[Entry]:

@@ -1,9 +1,9 @@
 """What every proxy of a mesh shares: settings, services, VirtualServices, rules, scopes."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.resource import Resource
@@ -13,6 +13,7 @@ from meshscope.projection.destinations.client_rules import ClientRules
 from meshscope.projection.destinations.destination_rule import RuleIndex
 from meshscope.projection.destinations.policies import Known, Servers
 from meshscope.projection.features import Features, features
+from meshscope.projection.memory import Alike, Kept
 from meshscope.projection.mesh_config import MeshConfig, mesh_config
 from meshscope.projection.routes.gateway_routes import gateway_routes
 from meshscope.projection.routes.virtual_service import VirtualService, virtual_services
@@ -22,6 +23,9 @@ from meshscope.projection.services.registry import Registry, registry
 from meshscope.projection.sidecar_scope import ScopeBuilder, SidecarScope
 
 DEFAULT_DOMAIN = "cluster.local"
+
+_SERVICES: Final = ("Namespace", "Service", "ServiceEntry")
+_INSTANCES: Final = ("EndpointSlice", "Pod", "Node", "Service", "ServiceEntry", "WorkloadEntry")
 
 Labels = tuple[tuple[str, str], ...]
 T = TypeVar("T")
@@ -39,6 +43,7 @@ class Mesh:
         cluster: Kubernetes cluster id.
         domain: DNS domain of the cluster.
         notes: What had to be assumed of the resources.
+        memory: What parts keep of earlier proxies, and of earlier meshes with the same settings.
     """
 
     control_plane: ControlPlane
@@ -48,21 +53,35 @@ class Mesh:
     cluster: str
     domain: str
     notes: tuple[str, ...] = ()
+    memory: Kept = field(default_factory=Kept)
 
     @cached_property
     def registry(self) -> Registry:
         """All services."""
-        return registry(
-            self.declared.of("Namespace", "Service", "ServiceEntry"),
-            trust_domain=self.config.trust_domain,
-            domain=self.domain,
-            default_exports=self.config.service_exports,
-            inherits=self.features.has("inherited_distribution"),
+        inherits = self.features.has("inherited_distribution")
+        return self.memory.while_same(
+            "registry",
+            self.declared.of(*_SERVICES),
+            lambda resources, before: registry(
+                resources,
+                trust_domain=self.config.trust_domain,
+                domain=self.domain,
+                default_exports=self.config.service_exports,
+                inherits=inherits,
+                before=before,
+            ),
         )
 
     @cached_property
     def virtual_services(self) -> Visible[VirtualService]:
         """All VirtualServices, and what routes of the Gateway API stand for, oldest first."""
+        return self.memory.while_same(
+            "virtual services",
+            (*self.declared.of("VirtualService", "HTTPRoute", "GRPCRoute"), self.registry),
+            lambda _, before: self._virtual_services(before),
+        )
+
+    def _virtual_services(self, before: Visible[VirtualService] | None) -> Visible[VirtualService]:
         own = virtual_services(
             self.declared.of("VirtualService"),
             domain=self.domain,
@@ -74,47 +93,68 @@ class Mesh:
         ordered = sorted(
             (*own, *routes), key=lambda vs: (vs.created_at or "", vs.name, vs.namespace)
         )
-        return by_visibility(ordered, self.config.virtual_service_exports)
+        known = Alike(VirtualService, () if before is None else before.all())
+        return by_visibility(map(known.same, ordered), self.config.virtual_service_exports)
 
     @cached_property
     def networks(self) -> Networks:
         """Its networks, and the gateways between them."""
-        return networks(
-            self.control_plane.mesh_networks,
+        found: Networks = self.memory.while_same(
+            "networks",
             self.declared.of("Namespace", "Service"),
-            cluster=self.cluster,
-            root=self.config.root_namespace,
-            domain=self.domain,
+            lambda resources, _: networks(
+                self.control_plane.mesh_networks,
+                resources,
+                cluster=self.cluster,
+                root=self.config.root_namespace,
+                domain=self.domain,
+            ),
         )
+        return found
 
     @cached_property
     def known(self) -> Known:
         """What destinations depend on."""
-        return Known(
-            RuleIndex(
-                self.declared.of("DestinationRule"),
-                self.config.root_namespace,
-                PRIVATE in self.config.destination_rule_exports,
-                self.domain,
+        keep, of = self.memory.while_same, self.declared.of
+        root = self.config.root_namespace
+        private = PRIVATE in self.config.destination_rule_exports
+        rules: RuleIndex = keep(
+            "rules",
+            of("DestinationRule"),
+            lambda found, before: RuleIndex(
+                found, root, private, self.domain, () if before is None else before.made
             ),
-            InstanceIndex(
-                self.declared.of(
-                    "EndpointSlice", "Pod", "Node", "Service", "ServiceEntry", "WorkloadEntry"
-                ),
+        )
+        instances: InstanceIndex = keep(
+            "instances",
+            of(*_INSTANCES),
+            lambda found, before: InstanceIndex(
+                found,
                 self.cluster,
                 self.config.trust_domain,
                 self.domain,
+                {} if before is None else before.by_service,
             ),
-            Servers(self.declared.of("PeerAuthentication"), self.config.root_namespace),
-            self.config.trust_domain_aliases,
         )
+        servers: Servers = keep(
+            "servers", of("PeerAuthentication"), lambda found, _: Servers(found, root)
+        )
+        aliases = self.config.trust_domain_aliases
+        names = self.registry.names
+        found: Known = keep(
+            "known",
+            (rules, instances, servers, self.registry),
+            lambda _, before: Known(rules, instances, servers, aliases, names),
+        )
+        return found
 
     def scope(self, namespace: str, sidecar: Resource | None) -> SidecarScope:
         """What the proxies of a namespace see to which a Sidecar applies."""
-        key = (namespace, id(sidecar))
-        found = self._scopes.get(key)
-        if found is None:
-            found = self._scopes[key] = self._scope_builder.scope(namespace, sidecar)
+        # The scope keeps its Sidecar, so that its identity stays its own.
+        name = ("scope", namespace, id(sidecar), self.registry, self.virtual_services)
+        found: SidecarScope = self.memory.results.of(
+            name, lambda: self._scope_builder.scope(namespace, sidecar)
+        )
         return found
 
     def telling_labels(self, labels: Mapping[str, str]) -> Labels:
@@ -124,17 +164,18 @@ class Mesh:
     def rules(self, scope: SidecarScope, labels: Mapping[str, str]) -> ClientRules:
         """The DestinationRules that clients with these labels apply."""
         selected = _chosen(labels, self._selecting)
-        found = self._rules.get((scope, selected))
-        if found is None:
-            found = ClientRules(self.known.rules, scope, dict(selected))
-            self._rules[scope, selected] = found
+        rules = self.known.rules
+        name = ("rules", rules, scope, selected)
+        found: ClientRules = self.memory.results.of(
+            name, lambda: ClientRules(rules, scope, dict(selected))
+        )
         return found
 
     def remembered(self, make: "Callable[[Mesh], T]") -> T:
         """What a part keeps of earlier proxies of this mesh, made when it is first asked for."""
-        found = self._memory.get(make)
+        found = self.memory.parts.get(make)
         if found is None:
-            found = self._memory[make] = make(self)
+            found = self.memory.parts[make] = make(self)
         return cast(T, found)
 
     @cached_property
@@ -161,19 +202,8 @@ class Mesh:
             self.virtual_services,
             exclusions=self.features.has("sidecar_exclusions"),
             picks_best=self.features.has("best_namespace"),
+            results=self.memory.results,
         )
-
-    @cached_property
-    def _rules(self) -> dict[tuple[SidecarScope, Labels], ClientRules]:
-        return {}
-
-    @cached_property
-    def _memory(self) -> dict[object, object]:
-        return {}
-
-    @cached_property
-    def _scopes(self) -> dict[tuple[str, int], SidecarScope]:
-        return {}
 
 
 def _chosen(labels: Mapping[str, str], names: Container[str]) -> Labels:
@@ -195,6 +225,7 @@ def build_mesh(
     cluster: str,
     domain: str,
     notes: tuple[str, ...] = (),
+    before: Mesh | None = None,
 ) -> Mesh:
     """The mesh that a control plane and its resources make.
 
@@ -205,7 +236,10 @@ def build_mesh(
         cluster: Kubernetes cluster id.
         domain: DNS domain of the cluster.
         notes: What had to be assumed of the resources.
+        before: An earlier mesh, of which all is taken over that is the same.
     """
+    if before is not None and before.control_plane == control_plane:
+        return replace(before, declared=declarations(resources), notes=notes)
     return Mesh(
         control_plane,
         declarations(resources),

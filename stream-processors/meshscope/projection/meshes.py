@@ -7,6 +7,7 @@ same tuple every time.
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from meshscope.events.control_plane import ControlPlane
@@ -53,14 +54,31 @@ def meshes(
     if found is None:
         selectors = control_plane.mesh_config.get("discoverySelectors") or ()
         seen, notes = discovered(resources, selectors)
+        worlds = possible_ages(seen, domain)
         built = tuple(
             build_mesh(
-                control_plane, aged, version=version, cluster=cluster, domain=domain, notes=notes
+                control_plane,
+                aged,
+                version=version,
+                cluster=cluster,
+                domain=domain,
+                notes=notes,
+                before=before,
             )
-            for aged in possible_ages(seen, domain)
+            for aged, before in zip_longest(worlds, _latest(key)[: len(worlds)])
         )
         found = _built[key] = _Built(control_plane, resources, built)
     _built.move_to_end(key)
     while len(_built) > _KEPT:
         _built.popitem(last=False)
     return found.meshes
+
+
+def _latest(key: _Key) -> tuple[Mesh, ...]:
+    """The meshes that were built last for a version, cluster and domain."""
+    return next((some.meshes for name, some in reversed(_built.items()) if name[2:] == key[2:]), ())
+
+
+def forget() -> None:
+    """Forget all meshes, and what was remembered of them."""
+    _built.clear()

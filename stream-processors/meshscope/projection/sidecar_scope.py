@@ -6,11 +6,12 @@ Source: https://istio.io/latest/docs/reference/config/networking/sidecar/.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from meshscope.events.resource import Resource
 from meshscope.projection.declared.visibility import Visible
 from meshscope.projection.hosts import Patterns, covers, is_wildcard, overlaps
+from meshscope.projection.memory import Memory
 from meshscope.projection.routes.virtual_service import VirtualService
 from meshscope.projection.services.protocols import HTTP_PROXY, parse
 from meshscope.projection.services.registry import Registry, Service, ServicePort
@@ -142,14 +143,14 @@ class ScopeBuilder:
         exclusions: `~` leaves hosts out of an egress listener.
         picks_best: Of services of one host elsewhere, that of Kubernetes or the oldest counts; else
             the first by namespace.
-        narrowed: Services with one of their ports, as they were needed so far.
+        results: What was worked out before.
     """
 
     registry: Registry
     virtual_services: Visible[VirtualService]
     exclusions: bool = True
     picks_best: bool = True
-    narrowed: dict[tuple[Service, int], Service] = field(default_factory=dict)
+    results: Memory[Any] = field(default_factory=Memory)
 
     def scope(self, namespace: str, sidecar: Resource | None) -> SidecarScope:
         """The scope of the proxies of a namespace to which a Sidecar applies."""
@@ -170,7 +171,10 @@ class ScopeBuilder:
         hosts = self._hosts(spec, namespace)
         port = _port(spec.get("port"))
         wanted = port.number if port and port.number and port.protocol != HTTP_PROXY else 0
-        services = tuple(self._services(hosts, namespace, wanted))
+        services: tuple[Service, ...] = self.results.of(
+            ("imports", self.registry, tuple(hosts.items()), namespace, wanted),
+            lambda: tuple(self._services(hosts, namespace, wanted)),
+        )
         found = tuple(self._virtual_services(hosts, namespace))
         return EgressListener(
             namespace,
@@ -181,19 +185,23 @@ class ScopeBuilder:
             found,
             tuple(vs for vs in found if vs.tcp or vs.tls),
             _owners(found, services),
-            self._by_port(services),
+            self.results.of(("ports", services), lambda: self._by_port(services)),
         )
 
     def _by_port(self, services: Iterable[Service]) -> Mapping[int, tuple[Service, ...]]:
         found: dict[int, list[Service]] = {}
         for service in services:
             for number in dict.fromkeys(port.number for port in service.ports):
-                narrowed = self.narrowed.get((service, number))
-                if narrowed is None:
-                    narrowed = with_ports(service, {number}) or service
-                    self.narrowed[service, number] = narrowed
-                found.setdefault(number, []).append(narrowed)
+                found.setdefault(number, []).append(self._narrowed(service, number))
         return {number: tuple(some) for number, some in found.items()}
+
+    def _narrowed(self, service: Service, number: int) -> Service:
+        if len(service.ports) == 1:
+            return service
+        made = self.results.of(
+            ("narrowed", service, number), lambda: with_ports(service, {number}) or service
+        )
+        return cast(Service, made)
 
     def _hosts(self, spec: Json, namespace: str) -> Mapping[str, _Hosts]:
         found: dict[str, _Hosts] = defaultdict(_Hosts)

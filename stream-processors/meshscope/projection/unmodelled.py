@@ -16,9 +16,7 @@ from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.projection.context import Context, Contribution
 from meshscope.projection.hosts import covers, qualified
-from meshscope.projection.mesh import Mesh
 from meshscope.projection.result import Unverifiable
-from meshscope.projection.sidecar_scope import SidecarScope
 
 _REDIS: Final = "PILOT_ENABLE_REDIS_FILTER"
 
@@ -30,24 +28,30 @@ _PERSISTENT_SESSION: Final = "istio.io/persistent-session"
 
 def unmodelled(context: Context) -> Contribution:
     """Parts of the proxy's outbound policies that are not modelled."""
-    memory = context.mesh.remembered(_Found)
-    found = memory.by_scope.get(context.scope)
-    if found is None:
-        said = (
-            *_routes(context),
-            *_backends(context),
-            *_sessions(context),
-            *_strategies(context),
-            *_budgets(context),
-            *_filters(context),
-            *_dynamic(context),
-            *_modes(context),
-        )
-        found = memory.by_scope[context.scope] = Contribution(
-            unverifiable=tuple(dict.fromkeys(said))
-        )
+    found = context.mesh.memory.results.of(_name(context), lambda: _of_scope(context))
     own = tuple(_both_families(context))
     return replace(found, unverifiable=(*found.unverifiable, *own)) if own else found
+
+
+def _name(context: Context) -> tuple[object, ...]:
+    """All that decides what is not modelled of what a proxy sees."""
+    mesh = context.mesh
+    routes = mesh.declared.of("TLSRoute", "TCPRoute", "BackendTLSPolicy", "XBackendTrafficPolicy")
+    return "unmodelled", context.scope, mesh.registry, mesh.known.rules, routes
+
+
+def _of_scope(context: Context) -> Contribution:
+    found = (
+        *_routes(context),
+        *_backends(context),
+        *_sessions(context),
+        *_strategies(context),
+        *_budgets(context),
+        *_filters(context),
+        *_dynamic(context),
+        *_modes(context),
+    )
+    return Contribution(unverifiable=tuple(dict.fromkeys(found)))
 
 
 def _both_families(context: Context) -> Iterator[Unverifiable]:
@@ -56,13 +60,6 @@ def _both_families(context: Context) -> Iterator[Unverifiable]:
     if len(versions) > 1:
         reason = "further addresses of the listeners of a dual-stack proxy are not modelled"
         yield Unverifiable(reason, Kind.EXTENSION)
-
-
-class _Found:
-    """What was found before in one mesh, by what proxies see."""
-
-    def __init__(self, mesh: Mesh) -> None:
-        self.by_scope: dict[SidecarScope, Contribution] = {}
 
 
 def _routes(context: Context) -> Iterator[Unverifiable]:

@@ -4,7 +4,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/service-entry/#
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -43,6 +43,12 @@ class Visible(Generic[T]):
     private: Mapping[str, tuple[T, ...]]
     exported: Mapping[str, tuple[T, ...]]
     public: tuple[T, ...]
+
+    def all(self) -> Iterator[T]:
+        """All of them; one that is exported to several namespaces comes several times."""
+        yield from self.public
+        for pool in (*self.private.values(), *self.exported.values()):
+            yield from pool
 
 
 def by_visibility(resources: Iterable[T], default: frozenset[str]) -> Visible[T]:

@@ -5,16 +5,17 @@ applies and settings that most clients share; of the client's place only what `r
 counts for endpoints. So most proxies get the same objects.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 from meshscope.policy import key
 from meshscope.policy.destination import Destination, LoadBalancing
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.policy import Policy
 from meshscope.projection.context import Context, Contribution
+from meshscope.projection.destinations.client_rules import ClientRules
 from meshscope.projection.destinations.client_settings import client_settings, describes_workloads
 from meshscope.projection.destinations.connection_settings import MeshDefaults
 from meshscope.projection.destinations.crossing import Crossing
@@ -22,6 +23,7 @@ from meshscope.projection.destinations.destination import Client, named_destinat
 from meshscope.projection.destinations.destination_rule import MergedRule
 from meshscope.projection.destinations.endpoints import Viewpoint
 from meshscope.projection.destinations.policies import (
+    Known,
     VisiblePort,
     VisibleService,
     named_labels,
@@ -31,20 +33,15 @@ from meshscope.projection.destinations.policies import (
 )
 from meshscope.projection.fragments import Fragment, Layer
 from meshscope.projection.inbound.inbound import PASSTHROUGH, passthrough_upstream
-from meshscope.projection.mesh import Mesh
+from meshscope.projection.memory import Memory
 from meshscope.projection.services.locality import Place
 from meshscope.projection.services.protocols import UDP
 from meshscope.projection.services.registry import Service
+from meshscope.projection.sidecar_scope import SidecarScope
 from meshscope.projection.worlds import merge
 
 _PROBE: Final = Viewpoint(Place("region", "zone", "sub-zone"), {"any": "label"}, "node")
 """A place of which one can see what `relevant` keeps."""
-
-_Nearby = tuple[Place, str, tuple[tuple[str, str], ...]]
-"""Place, node and labels of a client."""
-
-_Cell = tuple[Service, MergedRule | None, int, Client]
-"""A service, the rule for it, the world of PeerAuthentications, and the client's settings."""
 
 
 def destinations(context: Context) -> Contribution:
@@ -107,19 +104,55 @@ class _Keeps:
     labels: tuple[str, ...] = ()
 
 
-class Fragments:
-    """Policies of single services that were worked out before, of one mesh."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cell:
+    """All that the destinations of a host depend on besides the client. Equality is identity.
 
-    def __init__(self, mesh: Mesh) -> None:
-        self._mesh = mesh
-        self._visible: dict[Service, VisibleService] = {}
-        self._worlds: dict[Service, range] = {}
+    Who serves the services counts too; a cell is another one when that changes.
+
+    Attributes:
+        services: Those that stand for the host.
+        rules: Every DestinationRule that may be the one that the client applies.
+    """
+
+    services: tuple[Service, ...]
+    rules: tuple[MergedRule | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Near:
+    """What counts of a client's place. Equality is identity."""
+
+    view: Viewpoint
+
+
+_Cells = Sequence[_Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class _Class:
+    """What clients of a class were given last.
+
+    Attributes:
+        cells: What that depends on besides the class.
+        layer: Destinations that stand for no service, and those of every cell.
+    """
+
+    cells: _Cells
+    layer: Layer
+
+
+class Fragments:
+    """Policies of single services that were worked out before.
+
+    A class of clients keeps its layer while nothing changes that the layer depends on; of what has
+    changed only the fragments are made anew.
+    """
+
+    def __init__(self, mesh: object) -> None:
         self._clients: dict[Client, Client] = {}
-        self._destinations: dict[_Cell, tuple[Policy, ...]] = {}
-        self._keeps: dict[_Cell, _Keeps] = {}
-        self._fragments: dict[tuple[object, ...], Fragment] = {}
-        self._classes: dict[tuple[object, ...], Layer] = {}
-        self._views: dict[tuple[object, ...], _Keeps] = {}
+        self._results: Memory[Any] = Memory(100_000)
+        self._classes: Memory[_Class] = Memory(10_000)
 
     def same(self, client: Client) -> Client:
         """The first settings that were equal, so that looking them up is cheap."""
@@ -127,118 +160,137 @@ class Fragments:
 
     def shared(self, context: Context, client: Client, view: Viewpoint) -> Layer:
         """The policies of all services, which clients at alike places share."""
-        kind = (context.rules, client)
-        keeps = self._views.get(kind)
-        if keeps is None:
-            keeps = self._views[kind] = self._all_keep(context, client)
+        rules, known = context.rules, context.mesh.known
+        cells: _Cells = self._results.of(
+            ("cells", rules, known), lambda: self._cells(context.scope, rules, known)
+        )
+        keeps: _Keeps = self._results.of(
+            ("keeps", rules, known, id(client)),
+            lambda: _union({self._keep(cell, known, client) for cell in cells}),
+        )
         near = _near(view, keeps)
         unused = context.interception == "NONE"
-        name = (*kind, unused, *_place(near))
-        found = self._classes.get(name)
-        if found is None:
-            named = Fragment({p.key: (p,) for p in _named(client, unused=unused)})
-            services = self._services(context, client, near)
-            found = self._classes[name] = Layer((named, *services))
+        sidecar = context.scope.sidecar and context.scope.sidecar.ref
+        name = (context.scope.namespace, sidecar, rules.labels, id(client), unused, *_place(near))
+        last = self._classes.get(name)
+        if last is None or last.cells is not cells:
+            layer = self._layer(cells, known, client, near, unused, last)
+            last = self._classes.put(name, _Class(cells, layer))
+        return last.layer
+
+    def _cells(self, scope: SidecarScope, rules: ClientRules, known: Known) -> _Cells:
+        by_host: dict[str, list[Service]] = {}
+        for service in _real(scope.services):
+            by_host.setdefault(service.host, []).append(service)
+        return [self._cell(tuple(some), rules.all(host), known) for host, some in by_host.items()]
+
+    def _cell(
+        self, services: tuple[Service, ...], rules: tuple[MergedRule | None, ...], known: Known
+    ) -> _Cell:
+        serving = tuple(self._serving(service, known) for service in services)
+        found: _Cell = self._results.of((services, rules, serving), lambda: _Cell(services, rules))
         return found
 
-    def _all_keep(self, context: Context, client: Client) -> _Keeps:
-        kept = {
-            self._keep((service, rule, 0, client))
-            for service in _real(context.scope.services)
-            for rule in context.rules.all(service.host)
-        }
-        return _union(kept)
+    def _serving(self, service: Service, known: Known) -> object:
+        """Stands for who serves a service, and what they accept."""
 
-    def _services(self, context: Context, client: Client, view: Viewpoint) -> Iterator[Fragment]:
-        by_host: dict[str, list[Service]] = {}
-        for service in _real(context.scope.services):
-            by_host.setdefault(service.host, []).append(service)
-        nearest: dict[_Keeps, tuple[Viewpoint, _Nearby]] = {}
-        for host, services in by_host.items():
-            rules = context.rules.all(host)
-            parts = [self._fragment(service, rules, client, view, nearest) for service in services]
-            # Several addresses of one host: the last one counts where they say something of a port.
-            yield parts[0] if len(parts) == 1 else _joined(parts)
+        def made() -> object:
+            seen = self._visible(service, known)
+            return self._results.of(("alike", known.serving(seen), seen.names), object)
 
-    def _fragment(
+        return self._results.of(("serving", service, known), made)
+
+    def _layer(
         self,
-        service: Service,
-        rules: tuple[MergedRule | None, ...],
+        cells: _Cells,
+        known: Known,
         client: Client,
         view: Viewpoint,
-        nearest: dict[_Keeps, tuple[Viewpoint, _Nearby]],
-    ) -> Fragment:
-        """What a service is for clients that apply one of the rules, at a place."""
-        keeps = self._keep((service, rules[0], 0, client))
-        for rule in rules[1:]:
-            keeps = _union((keeps, self._keep((service, rule, 0, client))))
-        known = nearest.get(keeps)
-        if known is None:
-            view = _near(view, keeps)
-            known = nearest[keeps] = (view, _place(view))
-        near, place = known
-        name = (service, rules, client, place)
-        found = self._fragments.get(name)
-        if found is None:
-            worlds = [
-                {p.key: p for p in self.policies((service, rule, world, client), near)}
-                for rule in rules
-                for world in self.worlds(service)
+        unused: bool,
+        last: _Class | None,
+    ) -> Layer:
+        nearest: dict[_Keeps, _Near] = {}
+
+        def made(cell: _Cell) -> Fragment:
+            keeps = self._keep(cell, known, client)
+            if keeps not in nearest:
+                near = _near(view, keeps)
+                nearest[keeps] = self._results.of(("near", *_place(near)), lambda: _Near(near))
+            return self._fragment(cell, known, client, nearest[keeps])
+
+        if last is not None and len(last.cells) == len(cells):
+            named, *fragments = last.layer.fragments
+            renewed = [
+                old if was is cell else made(cell)
+                for old, was, cell in zip(fragments, last.cells, cells, strict=True)
             ]
-            found = self._fragments[name] = Fragment(merge(worlds))
-        return found
+            return last.layer.with_others((named, *renewed))
+        named = Fragment({p.key: (p,) for p in _named(client, unused=unused)})
+        return Layer((named, *map(made, cells)))
 
-    def worlds(self, service: Service) -> range:
-        """Numbers of the worlds that unknown ages of PeerAuthentications allow."""
-        found = self._worlds.get(service)
-        if found is None:
-            known = self._mesh.known
-            instances = known.of(self.visible(service))
-            found = self._worlds[service] = known.servers.worlds(service.namespace, instances)
-        return found
+    def _fragment(self, cell: _Cell, known: Known, client: Client, near: _Near) -> Fragment:
+        """What the services of a host are for clients at a place."""
 
-    def visible(self, service: Service) -> VisibleService:
+        def made() -> Fragment:
+            outcomes: dict[PolicyKey, tuple[Policy | None, ...]] = {}
+            for service in cell.services:
+                # Of several addresses of one host the last counts where they say of one port.
+                instances = known.of(self._visible(service, known))
+                worlds = known.servers.worlds(service.namespace, instances)
+                found = [
+                    self._policies(service, rule, world, known, client, near.view)
+                    for rule in cell.rules
+                    for world in worlds
+                ]
+                outcomes |= merge([{policy.key: policy for policy in some} for some in found])
+            return Fragment(outcomes)
+
+        fragment: Fragment = self._results.of(("fragment", cell, id(client), near), made)
+        return fragment
+
+    def _visible(self, service: Service, known: Known) -> VisibleService:
         """A service as its clients see it."""
-        found = self._visible.get(service)
-        if found is None:
-            names = self._mesh.registry.names.get((service.host, service.namespace), ())
-            found = self._visible[service] = replace(visible(service), names=names)
+        names = known.names.get((service.host, service.namespace), ())
+        found: VisibleService = self._results.of(
+            ("visible", service, names), lambda: replace(visible(service), names=names)
+        )
         return found
 
-    def policies(self, cell: _Cell, view: Viewpoint) -> Iterator[Policy]:
+    def _policies(
+        self,
+        service: Service,
+        rule: MergedRule | None,
+        world: int,
+        known: Known,
+        client: Client,
+        view: Viewpoint,
+    ) -> Iterator[Policy]:
         """All policies of a service for a client at a place."""
-        found = self._destinations.get(cell)
-        service, rule, world, client = cell
-        if found is None:
-            found = self._destinations[cell] = service_destinations(
-                self.visible(service), rule, world, self._mesh.known, client
-            )
-        yield from found
-        yield from service_endpoints(
-            self.visible(service), rule, world, self._mesh.known, client, view
+        seen, serving = self._visible(service, known), self._serving(service, known)
+        yield from self._results.of(
+            ("destinations", service, rule, world, serving, id(client)),
+            lambda: service_destinations(seen, rule, world, known, client),
         )
+        yield from service_endpoints(seen, rule, world, known, client, view)
 
-    def _keep(self, cell: _Cell) -> _Keeps:
-        keeps = self._keeps.get(cell)
-        if keeps is None:
-            service, rule, _, client = cell
-            kept = relevant(_PROBE, self.visible(service), rule, client)
-            keeps = self._keeps[cell] = _Keeps(
-                kept.place != Place(), bool(kept.node), tuple(kept.labels)
-            )
-        return keeps
+    def _keep(self, cell: _Cell, known: Known, client: Client) -> _Keeps:
+        """What of a client's place counts for the services of a host."""
+
+        def made() -> _Keeps:
+            kept = [
+                relevant(_PROBE, self._visible(service, known), rule, client)
+                for service in cell.services
+                for rule in cell.rules
+            ]
+            return _union([_Keeps(k.place != Place(), bool(k.node), tuple(k.labels)) for k in kept])
+
+        found: _Keeps = self._results.of(("keep", cell, id(client)), made)
+        return found
 
 
 def _real(services: Iterable[Service]) -> Iterator[Service]:
     """Services that have destinations of their own; an alias only stands for another."""
     return (service for service in services if service.resolution != "alias")
-
-
-def _joined(parts: Iterable[Fragment]) -> Fragment:
-    outcomes: dict[PolicyKey, tuple[Policy | None, ...]] = {}
-    for part in parts:
-        outcomes |= part.outcomes
-    return Fragment(outcomes)
 
 
 def _union(kept: Collection[_Keeps]) -> _Keeps:
@@ -255,7 +307,7 @@ def _near(view: Viewpoint, keeps: _Keeps) -> Viewpoint:
     return view if keeps.node else replace(view, node="")
 
 
-def _place(view: Viewpoint) -> _Nearby:
+def _place(view: Viewpoint) -> tuple[object, ...]:
     return view.place, view.node, tuple(sorted(view.labels.items()))
 
 

@@ -15,12 +15,14 @@ class ClientRules:
         labels: Of the proxy, as far as workload selectors look at them.
 
     Attributes:
+        labels: As given.
         worlds: How many outcomes unknown ages allow, as far as was looked.
     """
 
     def __init__(self, rules: RuleIndex, scope: SidecarScope, labels: Mapping[str, str]) -> None:
         self._rules = rules
         self._scope = scope
+        self.labels = tuple(sorted(labels.items()))
         self._labels = labels
         self._found: dict[str, tuple[MergedRule | None, ...]] = {}
         self.worlds = 1

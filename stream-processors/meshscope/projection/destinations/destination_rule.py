@@ -17,6 +17,7 @@ from meshscope.events.resource import Resource
 from meshscope.policy.source import ResourceRef
 from meshscope.projection.declared.age import oldest_first
 from meshscope.projection.hosts import Patterns
+from meshscope.projection.memory import Alike
 
 PRIVATE = "."
 PUBLIC = "*"
@@ -160,12 +161,27 @@ class RuleIndex:
         private_by_default: Rules without `exportTo` stay in their namespace
             (`defaultDestinationRuleExportTo`).
         domain: DNS domain of the cluster, for hosts without a dot.
+        earlier: What merging gave earlier rules; it stays where it is alike.
     """
 
     rules: tuple[Resource, ...]
     root: str
     private_by_default: bool = False
     domain: str = "cluster.local"
+    earlier: tuple[MergedRule, ...] = ()
+
+    @property
+    def made(self) -> tuple[MergedRule, ...]:
+        """What merging gave, as far as it was asked for."""
+        return tuple(self._made)
+
+    @cached_property
+    def _made(self) -> dict[MergedRule, None]:
+        return {}
+
+    @cached_property
+    def _earlier(self) -> Alike[MergedRule]:
+        return Alike(MergedRule, self.earlier)
 
     @cached_property
     def _local(self) -> Mapping[str, HostRules]:
@@ -192,9 +208,21 @@ class RuleIndex:
                 hosts = groups.setdefault(rule.namespace, {})
                 hosts.setdefault(rule.host, []).append((resource, rule))
         return {
-            namespace: HostRules({host: _outcomes(found) for host, found in hosts.items()})
+            namespace: HostRules({host: self._outcomes(found) for host, found in hosts.items()})
             for namespace, hosts in groups.items()
         }
+
+    def _outcomes(
+        self, found: Sequence[tuple[Resource, MergedRule]]
+    ) -> tuple[tuple[MergedRule, ...], ...]:
+        rules = {id(resource): rule for resource, rule in found}
+        orders = oldest_first(resource for resource, _ in found)
+        outcomes = tuple(
+            tuple(map(self._earlier.same, merge(rules[id(resource)] for resource in order)))
+            for order in orders
+        )
+        self._made.update(dict.fromkeys(rule for outcome in outcomes for rule in outcome))
+        return outcomes
 
     def candidates(
         self, client_namespace: str, service_namespace: str, host: str
@@ -251,11 +279,3 @@ def chosen(
 
 def _names_own(rule: MergedRule) -> bool:
     return bool(rule.export_to & {PUBLIC, PRIVATE, rule.namespace})
-
-
-def _outcomes(
-    found: Sequence[tuple[Resource, MergedRule]],
-) -> tuple[tuple[MergedRule, ...], ...]:
-    rules = {id(resource): rule for resource, rule in found}
-    orders = oldest_first(resource for resource, _ in found)
-    return tuple(merge(rules[id(resource)] for resource in order) for order in orders)

@@ -9,7 +9,7 @@ are hashable and small, so that a caller may remember the results.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
@@ -125,6 +125,10 @@ class Servers:
         return mode
 
 
+Serving = tuple[tuple[Instance, ...], tuple[tuple[MutualTls, ...], ...]]
+"""Instances of a service, and the modes of its namespace and of every instance."""
+
+
 @dataclass(frozen=True, eq=False)
 class Known:
     """The mesh's part of the decision, the same for every client. Equality is identity.
@@ -134,16 +138,25 @@ class Known:
         instances: Who serves which service.
         servers: What they accept.
         aliases: Trust domain of the mesh, and those that stand for it too.
+        names: Names declared for the certificates of servers, by host and namespace.
     """
 
     rules: RuleIndex
     instances: InstanceIndex
     servers: Servers
     aliases: tuple[str, ...] = ()
+    names: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, service: VisibleService) -> tuple[Instance, ...]:
         """Who serves a service."""
         return self.instances.of(service.host, service.namespace)
+
+    def serving(self, service: VisibleService) -> Serving:
+        """All that this says of a service but the rules: instances, and what they accept."""
+        instances = self.of(service)
+        modes = [self.servers.modes(service.namespace, {})]
+        modes += (self.servers.modes(i.namespace, i.labels) for i in instances)
+        return instances, tuple(modes)
 
     def identities(self, service: VisibleService) -> tuple[str, ...]:
         """Names that certificates of a service's servers may bear, in every trust domain."""

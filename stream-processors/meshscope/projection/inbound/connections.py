@@ -14,7 +14,7 @@ from meshscope.projection.inbound.ports import (
     service_ports,
     with_pools,
 )
-from meshscope.projection.mesh import Mesh
+from meshscope.projection.memory import Memory
 from meshscope.projection.outbound.policies import own_listeners
 from meshscope.projection.security.settings import inbound_policies_of, switches
 from meshscope.projection.security.workload import (
@@ -47,39 +47,46 @@ def connections(context: Context) -> Contribution:
     found = in_force(
         Declarations(*near), namespace=workload.namespace, labels=workload.labels, root=root
     )
-    memory = mesh.remembered(Memory)
+    memory = mesh.remembered(Connections)
     return memory.joined(memory.inbound(context, found), memory.outbound(context, found))
 
 
-class Memory:
-    """What was worked out before for proxies of one mesh, by what it depends on.
+class Connections:
+    """What was worked out before, by what it depends on; resources count by their identity."""
 
-    Resources and listeners count by identity: the mesh keeps them.
-    """
-
-    def __init__(self, mesh: Mesh) -> None:
-        self._found: dict[_Name, tuple[Security, Layer, object]] = {}
-        self._joined: dict[_Name, Contribution] = {}
+    def __init__(self, mesh: object) -> None:
+        self._found: Memory[tuple[Security, Layer, object]] = Memory()
+        self._joined: Memory[Contribution] = Memory()
 
     def inbound(self, context: Context, found: InForce) -> tuple[Security, Layer]:
         """What a workload does with connections that it takes."""
-        sidecar, proxy = context.scope.sidecar, context.proxy
+        mesh, sidecar, targets = context.mesh, context.scope.sidecar, context.workload.targets
         ingress = sidecar is not None and bool(context.scope.spec.get("ingress"))
+        owners = tuple(context.scope.namespace_of(target.host) for target in targets)
+        asks = found.tokens or any(one.spec.get("action") == "CUSTOM" for one in found.access)
+        rules, namespace = mesh.known.rules, context.workload.namespace
         name = (
             "inbound",
-            context.workload.namespace,
-            context.workload.targets,
-            tuple(context.scope.namespace_of(target.host) for target in context.workload.targets),
+            namespace,
+            targets,
+            owners,
+            tuple(
+                rules.candidates(namespace, owner, target.host)
+                for target, owner in zip(targets, owners, strict=True)
+                if owner is not None
+            ),
             id(sidecar),
-            proxy.addresses if ingress else (),
+            context.proxy.addresses if ingress else (),
             *_ids(found.access, found.tokens, *found.telemetries),
             found.modes,
+            mesh.registry if asks else None,
             *_common(context),
         )
         known = self._found.get(name)
         if known is None:
             security = inbound_security(found, _situation(context), (_ports(context),))
-            known = self._found[name] = (security, _layer(security), None)
+            # What counts by its identity is kept as well, so that its identity stays its own.
+            known = self._found.put(name, (security, _layer(security), (found, sidecar)))
         return known[:2]
 
     def outbound(self, context: Context, found: InForce) -> tuple[Security, Layer]:
@@ -89,8 +96,7 @@ class Memory:
         known = self._found.get(name)
         if known is None:
             security = outbound_security(found.telemetries, _situation(context), listeners)
-            # The listeners are kept as well, so that their identity stays theirs.
-            known = self._found[name] = (security, _layer(security), listeners)
+            known = self._found.put(name, (security, _layer(security), (found, listeners)))
         return known[:2]
 
     def joined(self, *parts: tuple[Security, Layer]) -> Contribution:
@@ -99,7 +105,7 @@ class Memory:
         known = self._joined.get(name)
         if known is None:
             refused = dict.fromkeys(one for security, _ in parts for one in security.unverifiable)
-            known = self._joined[name] = Contribution(name, tuple(refused))
+            known = self._joined.put(name, Contribution(name, tuple(refused)))
         return known
 
 

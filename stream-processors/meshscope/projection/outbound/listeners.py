@@ -17,7 +17,9 @@ from meshscope.policy.outbound_listener import ChainMatch, OutboundChain, Outbou
 from meshscope.policy.policy import Policy
 from meshscope.policy.source import ResourceRef
 from meshscope.policy.target import WeightedTarget
+from meshscope.projection.hosts import is_wildcard
 from meshscope.projection.inbound.ports import Interception
+from meshscope.projection.memory import Memory
 from meshscope.projection.outbound.chains import (
     Chain,
     ChainInputs,
@@ -145,30 +147,38 @@ class ListenerMemory:
     """Chains and listeners that were worked out before, of one mesh."""
 
     def __init__(self, mesh: object) -> None:
-        self._chains: dict[tuple[object, ...], tuple[Chain, ...]] = {}
-        self._listeners: dict[tuple[object, ...], tuple[tuple[Chain, ...], BuiltListener]] = {}
-        self._policies: dict[tuple[str, int, int], tuple[BuiltListener, Policy]] = {}
+        self._routed: Memory[frozenset[str]] = Memory()
+        self._chains: Memory[tuple[Chain, ...]] = Memory()
+        self._listeners: Memory[tuple[tuple[Chain, ...], BuiltListener]] = Memory()
+        self._policies: Memory[tuple[BuiltListener, Policy]] = Memory()
 
     def opaque(
         self, place: Place, listener: EgressListener, inputs: ChainInputs
     ) -> tuple[Chain, ...]:
         """The chains of a service for what is not HTTP."""
         host = place.service.host
-        if routing_for(host, listener.opaque):
+        if self._may_route(host, listener) and routing_for(host, listener.opaque):
             return opaque_chains(place, listener.opaque, inputs)
         domain = inputs.dns_domain if place.service.aliases else ""
         name = (place, inputs.find_rule(host), domain, inputs.idle_timeout_ms)
         found = self._chains.get(name)
         if found is None:
-            found = self._chains[name] = opaque_chains(place, (), inputs)
+            found = self._chains.put(name, opaque_chains(place, (), inputs))
         return found
+
+    def _may_route(self, host: str, listener: EgressListener) -> bool:
+        """Whether a VirtualService of the listener may route for a host; most do for none."""
+        hosts = self._routed.of(
+            listener.opaque, lambda: frozenset(h for vs in listener.opaque for h in vs.hosts)
+        )
+        return host in hosts or is_wildcard(host) or any(map(is_wildcard, hosts))
 
     def http(self, table: str, match: ChainMatch) -> Chain:
         """The chain of an HTTP route table."""
         name = (table, match)
         found = self._chains.get(name)
         if found is None:
-            found = self._chains[name] = (Chain(match, OutboundChain(route_table=table)),)
+            found = self._chains.put(name, (Chain(match, OutboundChain(route_table=table)),))
         return found[0]
 
     def listener(self, entry: "_Entry", inputs: ListenerInputs) -> BuiltListener:
@@ -185,7 +195,7 @@ class ListenerMemory:
         found = self._listeners.get(name)
         if found is None:
             # The chains are kept as well, so that their identity stays theirs.
-            found = self._listeners[name] = (tuple(entry.chains), _built(entry, inputs))
+            found = self._listeners.put(name, (tuple(entry.chains), _built(entry, inputs)))
         return found[1]
 
     def policy(self, address: str, port: int, built: BuiltListener) -> Policy:
@@ -194,7 +204,7 @@ class ListenerMemory:
         found = self._policies.get(name)
         if found is None:
             policy = Policy(key.outbound_listener(address, port), built.listener, built.sources)
-            found = self._policies[name] = (built, policy)
+            found = self._policies.put(name, (built, policy))
         return found[1]
 
 

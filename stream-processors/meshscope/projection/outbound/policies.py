@@ -17,7 +17,7 @@ from meshscope.policy.policy import Policy
 from meshscope.projection.context import Context, Contribution
 from meshscope.projection.durations import milliseconds
 from meshscope.projection.fragments import Fragment, Layer
-from meshscope.projection.mesh import Mesh
+from meshscope.projection.memory import Memory
 from meshscope.projection.outbound.chains import ChainInputs
 from meshscope.projection.outbound.egress import listener_egress, outside
 from meshscope.projection.outbound.listeners import (
@@ -27,10 +27,11 @@ from meshscope.projection.outbound.listeners import (
     ListenerMemory,
     outbound_listeners,
 )
-from meshscope.projection.outbound.rivals import with_rivals
+from meshscope.projection.outbound.rivals import Rivals, rivals_among, with_rivals
 from meshscope.projection.routes.tables import RouteMemory, TableSettings, route_tables
-from meshscope.projection.services.protocols import counted
+from meshscope.projection.services.protocols import HTTP, counted
 from meshscope.projection.services.registry import UNSPECIFIED, Service
+from meshscope.projection.sidecar_scope import SidecarScope
 from meshscope.projection.worlds import merge
 
 _HTTP_ALPN: Final = ("http/1.1", "h2c")
@@ -57,98 +58,165 @@ class World:
         listeners: By address and port, with real addresses.
         addresses: Where they stand.
         policies: The same as policies.
-        others: Policies of the catch-all listener and the route tables.
+        others: What the catch-all listener and the route tables say.
     """
 
     listeners: Mapping[Address, BuiltListener]
     addresses: frozenset[str]
-    policies: Mapping[Address, Policy]
-    others: tuple[Policy, ...]
+    policies: Fragment
+    others: tuple[Fragment, ...]
 
 
 class Shared:
-    """What was worked out before for proxies of one mesh, by what it depends on."""
+    """What was worked out before, by what it depends on."""
 
-    def __init__(self, mesh: Mesh) -> None:
-        self._worlds: dict[tuple[object, ...], tuple[World, ...]] = {}
-        self._layers: dict[tuple[object, ...], Layer] = {}
-        self._by_name: dict[tuple[object, ...], Mapping[str, OutboundListener]] = {}
+    def __init__(self, mesh: object) -> None:
+        self._worlds: Memory[tuple[World, ...]] = Memory()
+        self._layers: Memory[Layer] = Memory()
+        self._by_name: Memory[tuple[object, Mapping[str, OutboundListener]]] = Memory()
 
     def layer(self, context: Context) -> Layer:
         """The policies of a proxy, in the layer of its class unless a listener is for itself."""
         worlds = self.of(context)
-        name = (worlds, _own_places(worlds, context))
-        found = self._layers.get(name)
-        if found is None:
-            policies = [_policies(context, world) for world in worlds]
-            found = self._layers[name] = Layer(
-                [
-                    Fragment(
-                        with_rivals(
-                            merge([{p.key: p for p in some} for some in policies]),
-                            context.mesh.registry.services,
-                        )
-                    )
-                ]
-            )
-        return found
+        own = _own_places(worlds, context)
+        registry = context.mesh.registry
+        rivals: Rivals = context.mesh.memory.results.of(
+            ("rivals", registry), lambda: rivals_among(registry.services)
+        )
+        name = (worlds, own, tuple(rivals.items()))
+        return self._layers.of(name, lambda: _layer(context, worlds, own, rivals))
 
     def by_name(self, context: Context) -> Mapping[str, OutboundListener]:
         """The listeners of a proxy by `address_port`, without the catch-all one."""
         worlds = self.of(context)
-        name = (worlds, _own_places(worlds, context))
-        found = self._by_name.get(name)
-        if found is None:
-            found = self._by_name[name] = {
+        listeners = worlds[0].listeners
+        own = _own_places(worlds, context)
+
+        def made() -> Mapping[str, OutboundListener]:
+            return {
                 f"{_own(address, context)}_{port}": built.listener
-                for (address, port), built in worlds[0].listeners.items()
+                for (address, port), built in listeners.items()
                 if not built.listener.use_original_dst and not _to_itself(address, built, context)
             }
-        return found
+
+        # The listeners are kept with what is named by their identity.
+        return self._by_name.of((id(listeners), own), lambda: (listeners, made()))[1]
 
     def of(self, context: Context) -> tuple[World, ...]:
         """The worlds that unknown ages of DestinationRules allow; one where none decides."""
-        name = (
-            context.scope,
-            context.labels,
-            context.interception,
-            context.proxy.dns_domain,
-            _families(context),
-            _http10(context),
-            _idle_timeout_ms(context),
-            _reserved(context),
-            _http_proxy_port(context),
-            _is_unprivileged(context),
-            _uses_allocated(context),
-            _counts_attempts(context),
-        )
+        name = (context.scope, context.rules, self._workloads(context), *_settings(context))
         found = self._worlds.get(name)
         if found is None:
-            worlds = [_world(context, 0)]
-            worlds += [_world(context, number) for number in range(1, context.rules.worlds)]
-            found = self._worlds[name] = tuple(worlds)
+            worlds = [_world(context, 0, name[2:])]
+            worlds += [_world(context, n, name[2:]) for n in range(1, context.rules.worlds)]
+            found = self._worlds.put(name, tuple(worlds))
+        return found
+
+    def _workloads(self, context: Context) -> tuple[object, ...]:
+        """Who serves services without load balancing, whose workloads have listeners each."""
+        instances = context.mesh.known.instances
+        found: tuple[object, ...] = context.mesh.memory.results.of(
+            ("workloads", context.scope, instances),
+            lambda: tuple(
+                instances.of(service.host, service.namespace)
+                for service in context.scope.services
+                if service.resolution == "none"
+            ),
+        )
         return found
 
 
-def _world(context: Context, number: int) -> World:
+def _settings(context: Context) -> tuple[object, ...]:
+    """All that outbound policies depend on besides what the proxy sees and who serves it."""
+    return (
+        context.labels,
+        context.interception,
+        context.proxy.dns_domain,
+        _families(context),
+        _http10(context),
+        _idle_timeout_ms(context),
+        _reserved(context),
+        _http_proxy_port(context),
+        _is_unprivileged(context),
+        _uses_allocated(context),
+        _counts_attempts(context),
+    )
+
+
+def _world(context: Context, number: int, settings: tuple[object, ...]) -> World:
+    """One of the worlds; `settings`: who serves what, and `_settings`."""
     beyond = outside(context.scope, context.mesh.config)
-    listeners = _listeners(context, number)
-    memory = context.mesh.remembered(ListenerMemory)
-    policies = {
-        (address, port): memory.policy(address, port, built)
-        for (address, port), built in listeners.items()
-    }
-    others = []
+    known: tuple[Mapping[Address, BuiltListener], Fragment] = context.mesh.memory.results.of(
+        ("listeners", *_listener_inputs(context, number), beyond, settings),
+        lambda: _built(context, number),
+    )
+    listeners, policies = known
     tables: dict[str, None] = {}
+    catch_all: list[Policy] = []
     for built in listeners.values():
         if built.listener.use_original_dst:
             name = key.egress(_VIRTUAL_OUTBOUND)
-            others.append(Policy(name, listener_egress(beyond), beyond.sources))
+            catch_all.append(Policy(name, listener_egress(beyond), beyond.sources))
         tables |= dict.fromkeys(chain.route_table for chain in built.listener.chains)
-    settings = _table_settings(context, number)
-    routes = context.mesh.remembered(RouteMemory)
-    others += route_tables(filter(None, tables), context.scope, settings, routes)
-    return World(listeners, frozenset(at for at, _ in listeners), policies, tuple(others))
+    routes = route_tables(
+        filter(None, tables),
+        context.scope,
+        _table_settings(context, number, settings),
+        context.mesh.remembered(RouteMemory),
+    )
+    addresses = frozenset(address for address, _ in listeners)
+    return World(listeners, addresses, policies, (_fragment(catch_all), *routes))
+
+
+def _built(context: Context, number: int) -> tuple[Mapping[Address, BuiltListener], Fragment]:
+    listeners = _listeners(context, number)
+    memory = context.mesh.remembered(ListenerMemory)
+    return listeners, _fragment(
+        memory.policy(address, port, built) for (address, port), built in listeners.items()
+    )
+
+
+def _listener_inputs(context: Context, number: int) -> Iterator[object]:
+    """All that listeners read of what the proxy sees."""
+    scope, rules = context.scope, context.rules
+    yield scope.namespace
+    yield scope.services
+    for listener in scope.listeners:
+        yield listener.services
+        yield listener.opaque
+        yield listener.port
+        yield listener.bind
+        yield listener.capture_none
+    opaque = context.mesh.memory.results.of(("opaque", scope), lambda: tuple(_opaque_hosts(scope)))
+    yield tuple(rules.find(host, number) for host in opaque)
+
+
+def _opaque_hosts(scope: SidecarScope) -> Iterator[str]:
+    """Hosts whose DestinationRules count for chains that are not routed as HTTP."""
+    for service in scope.services:
+        if any(port.protocol not in HTTP for port in service.ports):
+            yield service.host
+    for listener in scope.listeners:
+        for vs in listener.opaque:
+            yield from (host for host, _ in vs.destinations(scope.namespace))
+
+
+def _fragment(*worlds: Iterable[Policy]) -> Fragment:
+    return Fragment(merge([{policy.key: policy for policy in some} for some in worlds]))
+
+
+def _layer(
+    context: Context, worlds: tuple[World, ...], own: tuple[str, ...], rivals: Rivals
+) -> Layer:
+    if len(worlds) > 1:
+        fragments = [_fragment(*(_policies(context, world) for world in worlds))]
+    else:
+        (world,) = worlds
+        listeners = _fragment(_own_policies(context, world)) if own else world.policies
+        fragments = [listeners, *world.others]
+    if rivals:
+        fragments = [Fragment(with_rivals(each.outcomes, rivals)) for each in fragments]
+    return Layer(fragments)
 
 
 def _own_places(worlds: Iterable[World], context: Context) -> tuple[str, ...]:
@@ -158,17 +226,22 @@ def _own_places(worlds: Iterable[World], context: Context) -> tuple[str, ...]:
 
 
 def _policies(context: Context, world: World) -> Iterator[Policy]:
-    """The policies of a proxy: without listeners for itself, own addresses as `$self.address`."""
-    for (address, port), policy in world.policies.items():
-        built = world.listeners[address, port]
+    yield from _own_policies(context, world)
+    for fragment in world.others:
+        yield from fragment.policies.values()
+
+
+def _own_policies(context: Context, world: World) -> Iterator[Policy]:
+    """The listeners of a proxy: without those for itself, own addresses as `$self.address`."""
+    for (address, port), built in world.listeners.items():
         if _to_itself(address, built, context):
             continue
         own = _own(address, context)
+        known = world.policies.policies[key.outbound_listener(address, port)]
         if own == address:
-            yield policy
+            yield known
         else:
             yield Policy(key.outbound_listener(own, port), built.listener, built.sources)
-    yield from world.others
 
 
 def _to_itself(address: str, built: BuiltListener, context: Context) -> bool:
@@ -203,7 +276,7 @@ def _listeners(context: Context, world: int) -> Mapping[Address, BuiltListener]:
     return outbound_listeners(context.scope, inputs, mesh.remembered(ListenerMemory))
 
 
-def _table_settings(context: Context, world: int) -> TableSettings:
+def _table_settings(context: Context, world: int, settings: tuple[object, ...]) -> TableSettings:
     rules = context.rules
     return TableSettings(
         context.workload.namespace,
@@ -214,6 +287,7 @@ def _table_settings(context: Context, world: int) -> TableSettings:
         lambda host: rules.find(host, world),
         outside(context.scope, context.mesh.config),
         attempt_count=_counts_attempts(context),
+        named=settings,
     )
 
 
@@ -240,8 +314,12 @@ def _version(address: str) -> int:
 
 
 def _families(context: Context) -> frozenset[int]:
-    found = frozenset(_version(address) for address in context.proxy.addresses)
-    return found or frozenset((4,))
+    return _families_of(context.proxy.addresses)
+
+
+@lru_cache(maxsize=100_000)
+def _families_of(addresses: tuple[str, ...]) -> frozenset[int]:
+    return frozenset(map(_version, addresses)) or frozenset((4,))
 
 
 def _http10(context: Context) -> bool:

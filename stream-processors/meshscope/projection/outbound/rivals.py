@@ -20,7 +20,7 @@ from meshscope.projection.worlds import Outcomes, distinct
 
 
 @dataclass(frozen=True, slots=True)
-class _Names:
+class Names:
     """Addresses of a host, as domains name them.
 
     Attributes:
@@ -32,11 +32,12 @@ class _Names:
     shared: frozenset[str]
 
 
-def with_rivals(outcomes: Outcomes, services: Iterable[Service]) -> Outcomes:
+Rivals = Mapping[str, Names]
+"""Hosts of ServiceEntries of which it is open whether an address stands for them."""
+
+
+def with_rivals(outcomes: Outcomes, rivals: Rivals) -> Outcomes:
     """The outcomes with one for every address that may stand for a host."""
-    rivals = _rivals(services)
-    if not rivals:
-        return outcomes
     named = {
         (key["route_table"], domain)
         for key, found in outcomes.items()
@@ -57,7 +58,7 @@ def with_rivals(outcomes: Outcomes, services: Iterable[Service]) -> Outcomes:
     }
 
 
-def _rivals(services: Iterable[Service]) -> Mapping[str, _Names]:
+def rivals_among(services: Iterable[Service]) -> Rivals:
     """Hosts of ServiceEntries of which it is open whether an address stands for them."""
     by_host: dict[str, set[str]] = defaultdict(set)
     by_name: dict[str, set[str]] = defaultdict(set)
@@ -70,11 +71,11 @@ def _rivals(services: Iterable[Service]) -> Mapping[str, _Names]:
     for host, names in by_host.items():
         shared = frozenset(name for name in names if len(by_name[name]) > 1)
         if shared or len(names) > 1:
-            found[host] = _Names(frozenset(names), shared)
+            found[host] = Names(frozenset(names), shared)
     return found
 
 
-def _either(policy: Policy | None, names: _Names) -> Iterable[Policy | None]:
+def _either(policy: Policy | None, names: Names) -> Iterable[Policy | None]:
     """A virtual host under each of the addresses, and under none that another host may have."""
     yield policy
     content = None if policy is None else policy.content

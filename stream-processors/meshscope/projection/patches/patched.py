@@ -13,6 +13,7 @@ from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.projection.context import Context
 from meshscope.projection.fragments import Fragment, Layer
+from meshscope.projection.memory import Memory
 from meshscope.projection.patches.effects import Held
 from meshscope.projection.patches.in_force import extensions, in_force
 from meshscope.projection.patches.modelled import Applied, apply
@@ -29,10 +30,10 @@ class Patched:
 
 
 class PatchedLayers:
-    """What was patched before in one mesh: proxies with the same layers and patches share it."""
+    """What was patched before: proxies with the same layers and patches share it."""
 
     def __init__(self, mesh: object) -> None:
-        self._known: dict[tuple[object, ...], Patched] = {}
+        self._known: Memory[Patched] = Memory()
 
     def of(self, context: Context, layers: tuple[Layer, ...]) -> Patched:
         """The layers of a proxy with all that patches them."""
@@ -50,9 +51,8 @@ class PatchedLayers:
             }
             found = patched(context, held)
             changed = {k for k in (*held, *found.policies) if found.policies.get(k) != held.get(k)}
-            known = self._known[name] = Patched(
-                tuple(_changed(layers, changed, found.policies)), found.unverifiable
-            )
+            layers = tuple(_changed(layers, changed, found.policies))
+            known = self._known.put(name, Patched(layers, found.unverifiable))
         return known
 
 

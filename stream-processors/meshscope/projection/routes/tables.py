@@ -6,7 +6,7 @@ A table is named by its port, by `host:port` where one service's traffic is snif
 Source: https://istio.io/latest/docs/ops/configuration/traffic-management/traffic-routing/.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from meshscope.policy import key
@@ -14,10 +14,14 @@ from meshscope.policy.http_route import HttpRoute, HttpRule
 from meshscope.policy.policy import Policy
 from meshscope.policy.target import HashPolicy, Target
 from meshscope.projection.destinations.traffic_policy import hash_policy
+from meshscope.projection.fragments import Fragment
+from meshscope.projection.hosts import is_wildcard
+from meshscope.projection.memory import Memory
 from meshscope.projection.outbound.chains import FindRule
 from meshscope.projection.outbound.egress import MAX_BODY_BYTES, Outside, table_egress
 from meshscope.projection.routes.rules import Json, RouteInputs, default_rule, http_rules
 from meshscope.projection.routes.virtual_hosts import (
+    UNKNOWN_HOSTS_PORT,
     FindAddresses,
     PortHosts,
     TableInputs,
@@ -43,6 +47,7 @@ class TableSettings:
         find_rule: From a host to the DestinationRule that the client applies.
         outside: Where unknown traffic goes.
         attempt_count: Requests say which attempt they are.
+        named: Stands for all of these but `find_rule` and `outside`.
     """
 
     namespace: str
@@ -53,6 +58,7 @@ class TableSettings:
     find_rule: FindRule
     outside: Outside
     attempt_count: bool = True
+    named: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +85,51 @@ def _asked(vs: VirtualService) -> _Asked:
 
 
 class RouteMemory:
-    """Rules and virtual hosts that were worked out before, of one mesh.
+    """Rules and virtual hosts that were worked out before, with the same settings.
 
     Tables of different clients differ in little but the short names of their own namespace's
     services.
     """
 
     def __init__(self, mesh: object) -> None:
-        self._asked: dict[VirtualService, _Asked] = {}
-        self._rules: dict[tuple[object, ...], Rules] = {}
-        self._policies: dict[tuple[object, ...], tuple[Rules, Policy]] = {}
+        self._asked: Memory[_Asked] = Memory()
+        self._rules: Memory[Rules] = Memory()
+        self._policies: Memory[tuple[Rules, Policy]] = Memory()
+        self._ports: Memory[PortHosts] = Memory()
+        self._tables: Memory[Fragment] = Memory()
+        self._relevant: Memory[Mapping[int, tuple[VirtualService, ...]]] = Memory()
+
+    def port(self, listener: EgressListener, port: int, settings: TableSettings) -> PortHosts:
+        """The virtual hosts of the tables of a port; 0: of a table for every port."""
+        services = listener.by_port.get(port, ()) if port else listener.services
+        relevant = self._relevant.of(
+            (listener.virtual_services, listener.services), lambda: _by_port(listener)
+        )
+        candidates = relevant.get(port, ()) if port else listener.virtual_services
+        hosts = dict.fromkeys(service.host for service in services)
+        hosts.update((host, None) for vs in candidates for host in self.asked(vs).hosts)
+        name = (
+            listener.namespace,
+            port,
+            services,
+            candidates,
+            tuple(map(settings.find_rule, hosts)),
+            settings.named,
+        )
+        return self._ports.of(
+            name, lambda: PortHosts(virtual_hosts(listener, _inputs(port, settings, self)))
+        )
+
+    def table(self, table: str, known: PortHosts, settings: TableSettings) -> Fragment:
+        """The policies of a table whose port is known."""
+        return self._tables.of(
+            (table, known, settings.outside, settings.attempt_count),
+            lambda: Fragment({p.key: (p,) for p in _route_table(table, known, settings, self)}),
+        )
+
+    def asked(self, vs: VirtualService) -> _Asked:
+        """What the rules of a VirtualService depend on."""
+        return self._asked.of(vs, lambda: _asked(vs))
 
     def default_rules(self, host: str, port: int, settings: TableSettings) -> Rules:
         """The rules of a service's port that no VirtualService routes for."""
@@ -97,14 +138,12 @@ class RouteMemory:
         found = self._rules.get(name)
         if found is None:
             rule = default_rule(Target("outbound", host, port), settings.retries, hashed)
-            found = self._rules[name] = (rule,)
+            found = self._rules.put(name, (rule,))
         return found
 
     def rules(self, vs: VirtualService, inputs: RouteInputs, settings: TableSettings) -> Rules:
         """The rules of a VirtualService."""
-        asked = self._asked.get(vs)
-        if asked is None:
-            asked = self._asked[vs] = _asked(vs)
+        asked = self.asked(vs)
         services = tuple(inputs.find_service(host) for host in asked.hosts)
         name = (
             vs,
@@ -117,7 +156,7 @@ class RouteMemory:
         )
         found = self._rules.get(name)
         if found is None:
-            found = self._rules[name] = http_rules(vs, inputs)
+            found = self._rules.put(name, http_rules(vs, inputs))
         return found
 
     def policy(self, table: str, host: VirtualHost, *, attempt_count: bool) -> Policy:
@@ -134,38 +173,55 @@ class RouteMemory:
             )
             policy = Policy(key.http_route(table, host.name), content, host.sources)
             # The rules are kept as well, so that their identity stays theirs.
-            known = self._policies[name] = (host.rules, policy)
+            known = self._policies.put(name, (host.rules, policy))
         return known[1]
 
 
 def route_tables(
     tables: Iterable[str], scope: SidecarScope, settings: TableSettings, memory: RouteMemory
-) -> Iterator[Policy]:
-    """The policies of some tables; those of one port have their virtual hosts in common."""
+) -> Iterator[Fragment]:
+    """The policies of some tables."""
     by_port: dict[tuple[EgressListener, int], PortHosts] = {}
     for table in tables:
-        port, one_service = _port(table)
+        port, _ = _port(table)
         listener = scope.listener_for(port, table)
         if listener is None:
-            yield _empty(table) if one_service else _catch_all(table, settings)
+            policy = _empty(table) if one_service else _catch_all(table, settings)
+            yield Fragment({policy.key: (policy,)})
             continue
         if listener.port is not None and listener.port.protocol == HTTP_PROXY:
             port = 0
         known = by_port.get((listener, port))
         if known is None:
-            hosts = virtual_hosts(listener, _inputs(port, settings, memory))
-            known = by_port[listener, port] = PortHosts(hosts)
-        yield from _route_table(table, known, settings, memory, one_service=one_service)
+            known = by_port[listener, port] = memory.port(listener, port, settings)
+        yield memory.table(table, known, settings)
+
+
+def _by_port(listener: EgressListener) -> Mapping[int, tuple[VirtualService, ...]]:
+    """Of every port the VirtualServices that may have an effect on its tables."""
+    ports: dict[str, tuple[int, ...]] = {}
+    for service in listener.services:
+        numbers = tuple(port.number for port in service.ports)
+        ports[service.host.lower()] = (*ports.get(service.host.lower(), ()), *numbers)
+    everywhere = any(map(is_wildcard, ports)) or any(
+        is_wildcard(host) for vs in listener.virtual_services for host in vs.hosts
+    )
+    if everywhere:
+        # A pattern may cover any host, and of several the most specific one counts.
+        return dict.fromkeys(listener.by_port, listener.virtual_services)
+    found: dict[int, dict[VirtualService, None]] = {number: {} for number in listener.by_port}
+    for vs in listener.virtual_services:
+        for host in vs.hosts:
+            for number in ports.get(host.lower(), ()):
+                found[number][vs] = None
+    by_port = {number: tuple(some) for number, some in found.items()}
+    return by_port | {UNKNOWN_HOSTS_PORT: listener.virtual_services}
 
 
 def _route_table(
-    table: str,
-    known: PortHosts,
-    settings: TableSettings,
-    memory: RouteMemory,
-    *,
-    one_service: bool,
+    table: str, known: PortHosts, settings: TableSettings, memory: RouteMemory
 ) -> Iterator[Policy]:
+    _, one_service = _port(table)
     hosts = known.hosts
     if one_service:
         hosts = known.sniffed(table)

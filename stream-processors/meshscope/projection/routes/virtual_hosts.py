@@ -22,7 +22,7 @@ from meshscope.projection.sidecar_scope import EgressListener
 FindAddresses = Callable[[Service], Sequence[str]]
 """Addresses of a service that a client can use."""
 
-_UNKNOWN_HOSTS_PORT = 80
+UNKNOWN_HOSTS_PORT = 80
 """The port on which hosts that no service has are routed for."""
 
 
@@ -83,7 +83,7 @@ def virtual_hosts(listener: EgressListener, inputs: TableInputs) -> tuple[Virtua
 
 def _of_all_ports(host: VirtualHost, port: int) -> VirtualHost | None:
     """A virtual host of a table for every port: only on port 80 names stand without a port."""
-    if port == _UNKNOWN_HOSTS_PORT:
+    if port == UNKNOWN_HOSTS_PORT:
         return host
     domains = tuple(domain for domain in host.domains if ":" in domain)
     return replace(host, domains=domains) if domains else None
@@ -122,7 +122,7 @@ def _groups(
     routed: set[str] = set()
     patterns = [host for host in services if is_wildcard(host)]
     for vs in listener.virtual_services:
-        if inputs.port != _UNKNOWN_HOSTS_PORT and not _concerns(vs, services, patterns):
+        if inputs.port != UNKNOWN_HOSTS_PORT and not _concerns(vs, services, patterns):
             continue
         rules = inputs.rules_of(vs, services)
         if not rules:
@@ -171,7 +171,7 @@ def _groups_of(
         for each in service.ports:
             if is_http(each.protocol):
                 by_port.setdefault(each.number, []).append(service)
-    if not by_port and port == _UNKNOWN_HOSTS_PORT:
+    if not by_port and port == UNKNOWN_HOSTS_PORT:
         by_port[port] = []
     for number, some in by_port.items():
         yield _Group(number, hosts, tuple(some), rules, vs.sources)

@@ -10,8 +10,9 @@ https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Literal
 
 from meshscope.events.resource import Resource
@@ -146,16 +147,18 @@ class InstanceIndex:
         cluster: Kubernetes cluster id.
         trust_domain: Of the mesh.
         domain: DNS domain of the cluster.
+        earlier: Instances of earlier resources, which stay where they are alike.
     """
 
     resources: tuple[Resource, ...]
     cluster: str = "Kubernetes"
     trust_domain: str = "cluster.local"
     domain: str = "cluster.local"
+    earlier: Mapping[tuple[str, str], tuple[Instance, ...]] = field(default_factory=dict)
 
     def of(self, host: str, namespace: str) -> tuple[Instance, ...]:
         """Instances of every port of a service."""
-        return self._by_service.get((host, namespace), ())
+        return self.by_service.get((host, namespace), ())
 
     @cached_property
     def _kinds(self) -> Mapping[str, list[Resource]]:
@@ -173,7 +176,8 @@ class InstanceIndex:
         return {node.name: node.labels for node in self._kinds.get("Node", ())}
 
     @cached_property
-    def _by_service(self) -> Mapping[tuple[str, str], tuple[Instance, ...]]:
+    def by_service(self) -> Mapping[tuple[str, str], tuple[Instance, ...]]:
+        """All instances by host and namespace of their service."""
         found: dict[tuple[str, str], list[Instance]] = defaultdict(list)
         for piece in self._kinds.get("EndpointSlice", ()):
             name = piece.labels.get(_SERVICE_NAME)
@@ -186,7 +190,10 @@ class InstanceIndex:
         for entry in self._kinds.get("ServiceEntry", ()):
             for host in dict.fromkeys(entry.spec.get("hosts") or ()):
                 found[host, entry.namespace] += self._of_service_entry(entry, host)
-        return {service: tuple(instances) for service, instances in found.items()}
+        return {
+            service: _same_or_new(tuple(instances), self.earlier.get(service, ()))
+            for service, instances in found.items()
+        }
 
     def _of_slice(self, piece: Resource) -> Iterator[Instance]:
         for endpoint in piece.body.get("endpoints") or ():
@@ -340,6 +347,17 @@ class InstanceIndex:
             locality=locality or _own_locality(labels),
             weight=spec.get("weight") or 1,
         )
+
+
+_FIELDS = attrgetter(*(field.name for field in fields(Instance)))
+
+
+def _same_or_new(found: tuple[Instance, ...], known: tuple[Instance, ...]) -> tuple[Instance, ...]:
+    """The known instances if they are alike, so that what follows from them is known too."""
+    alike = len(found) == len(known) and all(
+        _FIELDS(one) == _FIELDS(other) for one, other in zip(found, known, strict=True)
+    )
+    return known if alike else found
 
 
 def _tls_mode(label: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from meshscope.events.resource import Resource
 from meshscope.policy.source import ResourceRef
 from meshscope.projection.declared.visibility import Visible, by_visibility, sees
+from meshscope.projection.memory import Alike
 from meshscope.projection.services.locality import TrafficDistribution
 from meshscope.projection.services.protocols import of_kubernetes_port, parse
 
@@ -186,6 +187,7 @@ def registry(
     domain: str,
     default_exports: frozenset[str],
     inherits: bool = True,
+    before: Registry | None = None,
 ) -> Registry:
     """The services that Services and ServiceEntries declare.
 
@@ -195,6 +197,7 @@ def registry(
         domain: DNS domain of the cluster.
         default_exports: Who sees services that do not say so.
         inherits: Services inherit how near their endpoints should be from their namespace.
+        before: Earlier services, which stay where they are alike.
     """
     declared = tuple(resources)
     namespaces = {r.name: r.annotations for r in declared if r.kind == "Namespace" and inherits}
@@ -209,7 +212,9 @@ def registry(
             continue
         services += ((resource.created_at or "", service) for service in found)
     ordered = sorted(services, key=lambda item: (item[0], item[1].name, item[1].namespace))
-    return Registry(_with_aliases([service for _, service in ordered]), default_exports)
+    aliased = _with_aliases([service for _, service in ordered])
+    known = Alike(Service, () if before is None else before.services)
+    return Registry(tuple(map(known.same, aliased)), default_exports)
 
 
 def _kubernetes_service(
