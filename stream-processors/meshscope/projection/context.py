@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any
 
 from meshscope.events.proxy import ProxyInputs
@@ -41,6 +43,11 @@ class Context:
         return self.mesh.rules(self.scope, self.workload.labels)
 
     @property
+    def families(self) -> frozenset[int]:
+        """Versions of IP that it has addresses of; IPv4 if none is known."""
+        return _families(self.proxy.addresses)
+
+    @property
     def interception(self) -> Interception:
         """How its connections are captured."""
         return self.proxy.interception
@@ -50,6 +57,11 @@ class Context:
         """ProxyConfig that the proxy was started with."""
         found: Mapping[str, Any] = self.proxy.metadata.get("PROXY_CONFIG") or {}
         return found
+
+
+@lru_cache(maxsize=100_000)
+def _families(addresses: tuple[str, ...]) -> frozenset[int]:
+    return frozenset(ip_address(address).version for address in addresses) or frozenset((4,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ _PERSISTENT_SESSION: Final = "istio.io/persistent-session"
 
 def unmodelled(context: Context) -> Contribution:
     """Parts of the proxy's outbound policies that are not modelled."""
-    found = context.mesh.memory.results.of(_name(context), lambda: _of_scope(context))
+    memory = context.mesh.memory.results
+    found: Contribution = memory.of(_name(context), lambda: _of_scope(context))
     own = tuple(_both_families(context))
     return replace(found, unverifiable=(*found.unverifiable, *own)) if own else found
 

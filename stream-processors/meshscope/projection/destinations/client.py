@@ -49,10 +49,10 @@ def destinations(context: Context) -> Contribution:
     mesh, workload = context.mesh, context.workload
     features = mesh.features
     fragments = mesh.remembered(Fragments)
-    settings = client_settings(
-        mesh.config.given, features.switch, features.version, context.proxy.addresses
+    client: Client = mesh.memory.results.of(
+        ("client", context.families, context.proxy.network, mesh.networks),
+        lambda: fragments.same(_client(context)),
     )
-    client = fragments.same(replace(settings, crossing=_crossing(context)))
     view = Viewpoint(
         workload.place,
         workload.place_labels,
@@ -61,6 +61,15 @@ def destinations(context: Context) -> Contribution:
         describes_workloads=describes_workloads(features.switch),
     )
     return Contribution((fragments.shared(context, client, view),))
+
+
+def _client(context: Context) -> Client:
+    mesh = context.mesh
+    features = mesh.features
+    settings = client_settings(
+        mesh.config.given, features.switch, features.version, context.proxy.addresses
+    )
+    return replace(settings, crossing=_crossing(context))
 
 
 def _crossing(context: Context) -> Crossing | None:

@@ -61,8 +61,8 @@ class Connections:
     def inbound(self, context: Context, found: InForce) -> tuple[Security, Layer]:
         """What a workload does with connections that it takes."""
         mesh, sidecar, targets = context.mesh, context.scope.sidecar, context.workload.targets
-        ingress = sidecar is not None and bool(context.scope.spec.get("ingress"))
         owners = tuple(context.scope.namespace_of(target.host) for target in targets)
+        ingress = sidecar is not None and bool(context.scope.spec.get("ingress"))
         asks = found.tokens or any(one.spec.get("action") == "CUSTOM" for one in found.access)
         rules, namespace = mesh.known.rules, context.workload.namespace
         name = (
@@ -120,6 +120,7 @@ def _ids(*some: Sequence[object]) -> _Name:
 def _common(context: Context) -> _Name:
     return (
         context.interception,
+        context.families,
         _encode(context.proxy_config),
         *(context.proxy.metadata.get(name) for name in _NODE_METADATA),
     )

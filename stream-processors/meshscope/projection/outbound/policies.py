@@ -132,7 +132,7 @@ def _settings(context: Context) -> tuple[object, ...]:
         context.labels,
         context.interception,
         context.proxy.dns_domain,
-        _families(context),
+        context.families,
         _http10(context),
         _idle_timeout_ms(context),
         _reserved(context),
@@ -252,7 +252,7 @@ def _listeners(context: Context, world: int) -> Mapping[Address, BuiltListener]:
     mesh, rules = context.mesh, context.rules
     inputs = ListenerInputs(
         interception=context.interception,
-        families=_families(context),
+        families=context.families,
         chains=ChainInputs(
             context.workload.namespace,
             dict(context.labels),
@@ -313,15 +313,6 @@ def _version(address: str) -> int:
     return ip_address(address).version
 
 
-def _families(context: Context) -> frozenset[int]:
-    return _families_of(context.proxy.addresses)
-
-
-@lru_cache(maxsize=100_000)
-def _families_of(addresses: tuple[str, ...]) -> frozenset[int]:
-    return frozenset(map(_version, addresses)) or frozenset((4,))
-
-
 def _http10(context: Context) -> bool:
     """Whether HTTP/1.0 is detected; the node's metadata only let it be accepted."""
     return context.mesh.features.switch("PILOT_HTTP10", False)
@@ -345,7 +336,7 @@ def _counts_attempts(context: Context) -> bool:
 def _addresses(service: Service, context: Context) -> tuple[str, ...]:
     """Addresses of a service that the client can use; those of ServiceEntries count as given."""
     given = service.addresses or (service.allocated if _uses_allocated(context) else ())
-    families = _families(context)
+    families = context.families
     if given and len(families) > 1 and not _uses_both_families(context):
         families = frozenset((_version(given[0]),))
     found = tuple(address for address in given if _version(address) in families)
