@@ -36,29 +36,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "fixtures"))
 
 from generated_mesh import CLUSTER, GeneratedMesh, changes, generate, moved_endpoint
+from held_mesh import Held, hold
 
-from meshscope.comparison.names import named
-from meshscope.events import convert
 from meshscope.events.facts import (
     Drift,
-    PolicyBody,
     PolicyRequest,
-    PolicyShard,
-    ProxyState,
-    ShardDigest,
-    Snapshot,
     Sync,
     Verdict,
 )
-from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
-from meshscope.policy.canonical import IR_VERSION
-from meshscope.policy.kinds import Kind
-from meshscope.policy.policy import Policy
-from meshscope.policy.shards import Entry, Place, Shard, full_digest, meaning, root_digest
-from meshscope.projection.fragments import Fragment, Layer, Policies, as_policies
 from meshscope.projection.project import project
-from meshscope.projection.result import Projection
 from meshscope.stream.decoding import Declared, Mark, Scope, Settings
 from meshscope.stream.join import Join
 from meshscope.stream.record import ProxyRecord
@@ -66,19 +53,8 @@ from meshscope.stream.step import Now, Timing
 from meshscope.stream.wiring import judge
 
 ENDPOINT_SECONDS = 0.1
-DRIFTING = 100
 SCOPE = Scope("kubernetes", CLUSTER)
 WINDOWS = {"configuration": 0, "endpoints": 0}
-
-
-@dataclass
-class Held:
-    """What the proxies of a worker hold, and the facts that agents publish beside it."""
-
-    snapshots: list[Snapshot] = field(default_factory=list)
-    facts: dict[str, PolicyShard | PolicyBody] = field(default_factory=dict)
-    classes: set[str] = field(default_factory=set)
-    policies: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -116,96 +92,6 @@ def run(coroutine: Coroutine[Any, Any, object]) -> None:
     except StopIteration:
         return
     raise AssertionError("the coroutine waits")
-
-
-class Holder:
-    """Makes what proxies hold that took in all that is declared, with the names that survive."""
-
-    def __init__(self) -> None:
-        self.held = Held()
-        self._policies: dict[Policy, Policy] = {}
-        self._layers: dict[Layer, Layer] = {}
-        self._said: set[Layer] = set()
-
-    def snapshot(self, number: int, proxy: ProxyInputs, projection: Projection) -> None:
-        """Add what a proxy holds; one in a hundred lacks a rule."""
-        layers = [self._layer(layer) for layer in as_policies(projection.policies).layers]
-        if number % DRIFTING == 7:
-            layers = [self._without_rule(layer) for layer in layers]
-        whole = Policies(layers)
-        meanings, digests = whole.meanings(), whole.digests(tuple(Kind))
-        for layer in layers:
-            self._publish(layer)
-        for place in digests:
-            parts = [layer.entries[place] for layer in layers if place in layer.entries]
-            if len(parts) > 1:
-                self._shard(place, [one for some in parts for entries in some for one in entries])
-        root = root_digest(digests)
-        self.held.classes.add(root)
-        self.held.snapshots.append(
-            Snapshot(
-                id=f"{number}",
-                epoch="life",
-                sequence=1,
-                started_at=1,
-                root=root,
-                ir_version=IR_VERSION,
-                observed_at=1,
-                config_at=1,
-                state=ProxyState(),
-                shards=tuple(
-                    ShardDigest(kind, shard, digests[kind, shard], 0, meanings[kind, shard])
-                    for kind, shard in sorted(digests)
-                ),
-                **convert.proxy_fields(proxy),
-            )
-        )
-
-    def _layer(self, layer: Layer) -> Layer:
-        if layer not in self._layers:
-            fragments = [
-                Fragment({key: (self._policy(one),) for key, one in each.policies.items()})
-                for each in layer.fragments
-            ]
-            self._layers[layer] = Layer(fragments)
-        return self._layers[layer]
-
-    def _policy(self, policy: Policy) -> Policy:
-        if policy not in self._policies:
-            self._policies[policy] = Policy(policy.key, policy.content, named(policy))
-        return self._policies[policy]
-
-    def _without_rule(self, layer: Layer) -> Layer:
-        keys = [key for each in layer.fragments for key in each.policies]
-        lost = [key for key in keys if key.kind is Kind.AUTHORIZATION][:1]
-        return Layer([each.without(set(lost)) for each in layer.fragments]) if lost else layer
-
-    def _publish(self, layer: Layer) -> None:
-        if layer in self._said:
-            return
-        self._said.add(layer)
-        for place, some in layer.entries.items():
-            self._shard(place, [entry for entries in some for entry in entries])
-        for fragment in layer.fragments:
-            for policy in fragment.policies.values():
-                self.held.policies.add(policy.digest)
-                self.held.facts.setdefault(policy.digest, convert.policy_body(policy))
-
-    def _shard(self, place: Place, some: Iterable[Entry]) -> None:
-        entries = tuple(sorted(some, key=lambda entry: entry.key))
-        digest, meant = full_digest(place[0], entries), meaning(place[0], entries)
-        if digest not in self.held.facts:
-            shard = Shard(Kind(place[0]), place[1], entries, digest, meant)
-            self.held.facts[digest] = convert.policy_shard(shard)
-
-
-def hold(mesh: GeneratedMesh, proxies: Iterable[ProxyInputs]) -> Held:
-    """What proxies hold that took in all that is declared."""
-    resources = tuple(mesh.resources[name] for name in sorted(mesh.resources))
-    holder = Holder()
-    for number, proxy in enumerate(proxies):
-        holder.snapshot(number, proxy, project(mesh.control_plane, resources, proxy))
-    return holder.held
 
 
 class Worker:

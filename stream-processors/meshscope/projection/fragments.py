@@ -13,7 +13,7 @@ from itertools import chain
 
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.policy import Policy
-from meshscope.policy.shards import Entry, Place, entries, full_digest, meaning
+from meshscope.policy.shards import Entry, Place, entries, full_digest, meaning, place_of
 from meshscope.projection.worlds import Outcomes
 
 Entries = tuple[Entry, ...]
@@ -142,6 +142,17 @@ class Policies(Mapping[PolicyKey, Policy]):
             for place in layer.entries:
                 found[place] = (*found.get(place, ()), layer)
         return found
+
+    def within(self, places: AbstractSet[Place]) -> dict[PolicyKey, Policy]:
+        """The policies in some shards."""
+        return {
+            key: policy
+            for layer in self.layers
+            for fragment in layer.fragments
+            if not places.isdisjoint(fragment.entries)
+            for key, policy in fragment.policies.items()
+            if place_of(key) in places
+        }
 
     def meanings(self) -> Mapping[Place, str]:
         """`Shard.meaning` of every shard."""

@@ -12,6 +12,8 @@ from typing import Final
 from meshscope.comparison.names import other_names
 from meshscope.events.facts import PolicyShard, ShardDigest
 from meshscope.policy.key import PolicyKey
+from meshscope.policy.kinds import Kind
+from meshscope.policy.shards import Place
 from meshscope.projection.result import Projection
 from meshscope.stream.expectation import Expectation
 from meshscope.stream.observation import Missing, sources
@@ -25,6 +27,30 @@ class Names:
 
     def __init__(self) -> None:
         self._agree: OrderedDict[tuple[str, str], bool] = OrderedDict()
+
+    def differing(self, held: Iterable[ShardDigest], expectation: Expectation) -> frozenset[Place]:
+        """The shards that must be compared policy by policy, where nothing is left open.
+
+        What is not explained may stand in any part of the configuration; then all must be.
+
+        Args:
+            held: The shards of a proxy.
+            expectation: What is expected.
+        """
+        digests = {(each.kind, each.shard): each for each in held}
+        places = digests.keys() | expectation.shards.keys()
+        if any(kind == Kind.EXTENSION for kind, _ in places):
+            return frozenset(places)
+        return frozenset(
+            place
+            for place in places
+            if (each := digests.get(place)) is None
+            or each.meaning != expectation.shards.get(place)
+            or (
+                (expected := expectation.named.get(place)) is not None
+                and not self._agree.get((expected, each.digest), False)
+            )
+        )
 
     def agree(
         self,

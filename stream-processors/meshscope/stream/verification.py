@@ -7,12 +7,14 @@
 Pure: time comes in as a value, and what must be published lies in the outbox of the record.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
 from meshscope.events import convert
-from meshscope.events.facts import Snapshot, Verdict
+from meshscope.events.facts import ShardDigest, Snapshot, Verdict
 from meshscope.policy.canonical import IR_VERSION
+from meshscope.projection.fragments import as_policies
 from meshscope.projection.result import Projection
 from meshscope.stream import findings
 from meshscope.stream.broadcast import Declaration, Unready
@@ -84,7 +86,7 @@ def verify(record: ProxyRecord, declaration: Declaration | Unready, world: World
         expectation = world.expectations.expectation(declaration, inputs)
         said.expect(expectation)
         said.deliver(delivery(record, mesh, expectation.patches, now))
-        found = _judgement(record.snapshot, declaration, expectation, world)
+        found = judgement(record.snapshot, declaration, expectation, world)
     except Exception as failure:
         # A resource or a configuration that nobody thought of must not stop the others.
         reason = f"verification failed: {type(failure).__name__}: {failure}"
@@ -141,9 +143,10 @@ def _obstacle(snapshot: Snapshot) -> tuple[Literal["unknown", "unverifiable"], s
     return None
 
 
-def _judgement(
+def judgement(
     snapshot: Snapshot, declaration: Declaration, expectation: Expectation, world: World
 ) -> Judgement | Missing:
+    """What a comparison says of a snapshot; only shards that differ are compared in full."""
     proxy = convert.proxy_inputs(snapshot)
 
     def projection_of_proxy() -> Projection:
@@ -163,9 +166,29 @@ def _judgement(
 
     def compared() -> Judgement | Missing:
         projection = projection_of_proxy()
-        observed = observe(snapshot.shards, expectation, projection, world.policies)
-        if isinstance(observed, Missing):
-            return observed
-        return world.judge(projection, observed, snapshot)
+        if not expectation.closed or snapshot.state.incomplete:
+            return _compared(snapshot, snapshot.shards, expectation, projection, world)
+        places = world.names.differing(snapshot.shards, expectation)
+        policies = as_policies(projection.policies).within(places)
+        held = [each for each in snapshot.shards if (each.kind, each.shard) in places]
+        narrow = Projection(policies, notes=projection.notes)
+        found = _compared(snapshot, held, expectation, narrow, world)
+        if isinstance(found, Missing):
+            return found
+        return replace(found, policies=found.policies + expectation.policies - len(policies))
 
     return world.judgements.of(expectation, snapshot, compared)
+
+
+def _compared(
+    snapshot: Snapshot,
+    held: Sequence[ShardDigest],
+    expectation: Expectation,
+    projection: Projection,
+    world: World,
+) -> Judgement | Missing:
+    """What is expected against some of the shards of a snapshot."""
+    observed = observe(held, expectation, projection, world.policies)
+    if isinstance(observed, Missing):
+        return observed
+    return world.judge(projection, observed, snapshot)
