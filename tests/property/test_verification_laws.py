@@ -9,6 +9,7 @@ from meshscope.events.resource import Resource
 from meshscope.projection.project import project
 from meshscope.stream.broadcast import Declaration
 from meshscope.stream.expectation import Expectations
+from meshscope.stream.judgements import Judgements
 from meshscope.stream.names import Names
 from meshscope.stream.observation import Missing, observe
 from meshscope.stream.policy_store import PolicyStore
@@ -27,7 +28,7 @@ def world() -> World:
     store = PolicyStore()
     for fact in HELD.facts.values():
         store.add(fact)
-    return World(Expectations(project), store, Names(), judge, Timing(), "log")
+    return World(Expectations(project), store, Names(), Judgements(), judge, Timing(), "log")
 
 
 @pytest.mark.parametrize(("kind", "name", "changed"), CHANGES, ids=[kind for kind, *_ in CHANGES])

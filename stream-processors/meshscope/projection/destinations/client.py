@@ -50,7 +50,13 @@ def destinations(context: Context) -> Contribution:
     features = mesh.features
     fragments = mesh.remembered(Fragments)
     client: Client = mesh.memory.results.of(
-        ("client", context.families, context.proxy.network, mesh.networks),
+        (
+            "client",
+            context.families,
+            bool(context.proxy.addresses),
+            context.proxy.network,
+            mesh.networks,
+        ),
         lambda: fragments.same(_client(context)),
     )
     view = Viewpoint(

@@ -183,7 +183,7 @@ def route_tables(
     """The policies of some tables."""
     by_port: dict[tuple[EgressListener, int], PortHosts] = {}
     for table in tables:
-        port, _ = _port(table)
+        port, one_service = _port(table)
         listener = scope.listener_for(port, table)
         if listener is None:
             policy = _empty(table) if one_service else _catch_all(table, settings)
