@@ -11,8 +11,8 @@ process, as the ratio to `orjson.loads` of the same bytes:
 * *known*: the same dump in another order, with what was read of it before;
 * *shared*: a dump of which one resource in twelve has changed, in another order, likewise.
 
-The median CPU time of the rounds counts; of all dumps the mean is printed, and the worst. Left out: where
-the bytes come from, and what is done with the policies.
+The median CPU time of the rounds counts; of all dumps the mean is printed, and the worst. Left out:
+where the bytes come from, and what is done with the policies.
 """
 
 import argparse

@@ -56,7 +56,7 @@ class Kept:
         parts: What parts of a projection remember, by what made it.
     """
 
-    results: Memory[Any] = field(default_factory=Memory)
+    results: Memory[Any] = field(default_factory=lambda: Memory(2_000))
     parts: dict[object, object] = field(default_factory=dict)
     _latest: dict[str, tuple[tuple[Any, ...], Any]] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ from meshscope.projection.destinations.client_rules import ClientRules
 from meshscope.projection.destinations.destination_rule import RuleIndex
 from meshscope.projection.destinations.policies import Known, Servers
 from meshscope.projection.features import Features, features
-from meshscope.projection.memory import Alike, Kept
+from meshscope.projection.memory import Alike, Kept, Memory
 from meshscope.projection.mesh_config import MeshConfig, mesh_config
 from meshscope.projection.routes.gateway_routes import gateway_routes
 from meshscope.projection.routes.virtual_service import VirtualService, virtual_services
@@ -151,11 +151,17 @@ class Mesh:
     def scope(self, namespace: str, sidecar: Resource | None) -> SidecarScope:
         """What the proxies of a namespace see to which a Sidecar applies."""
         # The scope keeps its Sidecar, so that its identity stays its own.
-        name = ("scope", namespace, id(sidecar), self.registry, self.virtual_services)
-        found: SidecarScope = self.memory.results.of(
-            name, lambda: self._scope_builder.scope(namespace, sidecar)
+        found: SidecarScope = self.of_scopes.of(
+            ("scope", namespace, id(sidecar)),
+            lambda: self._scope_builder.scope(namespace, sidecar),
         )
         return found
+
+    @property
+    def of_scopes(self) -> Memory[Any]:
+        """What is remembered while services and VirtualServices stay what they are."""
+        inputs = (self.registry, self.virtual_services)
+        return self.memory.while_same("scopes", inputs, lambda _, before: Memory())
 
     def telling_labels(self, labels: Mapping[str, str]) -> Labels:
         """Of a workload's labels those that decide what it is sent for outbound traffic."""
@@ -165,9 +171,8 @@ class Mesh:
         """The DestinationRules that clients with these labels apply."""
         selected = _chosen(labels, self._selecting)
         rules = self.known.rules
-        name = ("rules", rules, scope, selected)
-        found: ClientRules = self.memory.results.of(
-            name, lambda: ClientRules(rules, scope, dict(selected))
+        found: ClientRules = rules.clients.of(
+            (scope, selected), lambda: ClientRules(rules, scope, dict(selected))
         )
         return found
 
@@ -202,7 +207,7 @@ class Mesh:
             self.virtual_services,
             exclusions=self.features.has("sidecar_exclusions"),
             picks_best=self.features.has("best_namespace"),
-            results=self.memory.results,
+            results=self.memory.while_same("imports", (self.registry,), lambda _, __: Memory()),
         )
 
 

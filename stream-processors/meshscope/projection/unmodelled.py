@@ -9,13 +9,15 @@ https://istio.io/latest/docs/reference/config/networking/sidecar/#OutboundTraffi
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 from meshscope.policy import key
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.projection.context import Context, Contribution
 from meshscope.projection.hosts import covers, qualified
+from meshscope.projection.memory import Memory
+from meshscope.projection.mesh import Mesh
 from meshscope.projection.result import Unverifiable
 
 _REDIS: Final = "PILOT_ENABLE_REDIS_FILTER"
@@ -28,17 +30,17 @@ _PERSISTENT_SESSION: Final = "istio.io/persistent-session"
 
 def unmodelled(context: Context) -> Contribution:
     """Parts of the proxy's outbound policies that are not modelled."""
-    memory = context.mesh.memory.results
-    found: Contribution = memory.of(_name(context), lambda: _of_scope(context))
+    mesh = context.mesh
+    memory = mesh.memory.while_same("unmodelled", _decisive(mesh), lambda _, before: Memory[Any]())
+    found: Contribution = memory.of(context.scope, lambda: _of_scope(context))
     own = tuple(_both_families(context))
     return replace(found, unverifiable=(*found.unverifiable, *own)) if own else found
 
 
-def _name(context: Context) -> tuple[object, ...]:
-    """All that decides what is not modelled of what a proxy sees."""
-    mesh = context.mesh
+def _decisive(mesh: Mesh) -> tuple[object, ...]:
+    """All that decides what is not modelled besides what a proxy sees."""
     routes = mesh.declared.of("TLSRoute", "TCPRoute", "BackendTLSPolicy", "XBackendTrafficPolicy")
-    return "unmodelled", context.scope, mesh.registry, mesh.known.rules, routes
+    return (mesh.registry, mesh.known.rules, *routes)
 
 
 def _of_scope(context: Context) -> Contribution:

@@ -167,7 +167,7 @@ class Fragments:
     def __init__(self, mesh: object) -> None:
         self._clients: dict[Client, Client] = {}
         self._results: Memory[Any] = Memory(100_000)
-        self._classes: Memory[_Class] = Memory(10_000)
+        self._classes: Memory[_Class] = Memory(2_000)
 
     def same(self, client: Client) -> Client:
         """The first settings that were equal, so that looking them up is cheap."""
@@ -176,11 +176,11 @@ class Fragments:
     def shared(self, context: Context, client: Client, view: Viewpoint) -> Layer:
         """The policies of all services, which clients at alike places share."""
         rules, known = context.rules, context.mesh.known
-        cells: _Cells = self._results.of(
-            ("cells", rules, known), lambda: self._cells(context.scope, rules, known)
+        cells: _Cells = known.results.of(
+            ("cells", rules), lambda: self._cells(context.scope, rules, known)
         )
-        keeps: _Keeps = self._results.of(
-            ("keeps", rules, known, id(client)),
+        keeps: _Keeps = known.results.of(
+            ("keeps", rules, id(client)),
             lambda: _union({self._keep(cell, known, client) for cell in cells}),
         )
         near = _near(view, keeps)
@@ -213,7 +213,7 @@ class Fragments:
             seen = self._visible(service, known)
             return self._results.of(("alike", known.serving(seen), seen.names), object)
 
-        return self._results.of(("serving", service, known), made)
+        return known.results.of(("serving", service), made)
 
     def _layer(
         self,

@@ -17,7 +17,7 @@ from meshscope.events.resource import Resource
 from meshscope.policy.source import ResourceRef
 from meshscope.projection.declared.age import oldest_first
 from meshscope.projection.hosts import Patterns
-from meshscope.projection.memory import Alike
+from meshscope.projection.memory import Alike, Memory
 
 PRIVATE = "."
 PUBLIC = "*"
@@ -169,6 +169,11 @@ class RuleIndex:
     private_by_default: bool = False
     domain: str = "cluster.local"
     earlier: tuple[MergedRule, ...] = ()
+
+    @cached_property
+    def clients(self) -> Memory[Any]:
+        """What clients apply of the rules, which is forgotten with them."""
+        return Memory(500)
 
     @property
     def made(self) -> tuple[MergedRule, ...]:

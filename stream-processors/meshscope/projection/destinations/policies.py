@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 from meshscope.events.resource import Resource
 from meshscope.policy import key
@@ -33,6 +34,7 @@ from meshscope.projection.destinations.endpoints import (
     selected,
     subset_labels,
 )
+from meshscope.projection.memory import Memory
 from meshscope.projection.security.peer_authentication import MutualTls, mutual_tls, scopes
 from meshscope.projection.services.instances import Instance, InstanceIndex
 from meshscope.projection.services.locality import Place, TrafficDistribution, setting
@@ -139,6 +141,7 @@ class Known:
         servers: What they accept.
         aliases: Trust domain of the mesh, and those that stand for it too.
         names: Names declared for the certificates of servers, by host and namespace.
+        results: What was worked out of all this, which is forgotten with it.
     """
 
     rules: RuleIndex
@@ -146,6 +149,7 @@ class Known:
     servers: Servers
     aliases: tuple[str, ...] = ()
     names: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    results: Memory[Any] = field(default_factory=Memory)
 
     def of(self, service: VisibleService) -> tuple[Instance, ...]:
         """Who serves a service."""

@@ -55,8 +55,8 @@ class Connections:
     """What was worked out before, by what it depends on; resources count by their identity."""
 
     def __init__(self, mesh: object) -> None:
-        self._found: Memory[tuple[Security, Layer, object]] = Memory()
-        self._joined: Memory[Contribution] = Memory()
+        self._found: Memory[tuple[Security, Layer, object]] = Memory(4_000)
+        self._joined: Memory[Contribution] = Memory(4_000)
 
     def inbound(self, context: Context, found: InForce) -> tuple[Security, Layer]:
         """What a workload does with connections that it takes."""

@@ -71,17 +71,17 @@ class Shared:
     """What was worked out before, by what it depends on."""
 
     def __init__(self, mesh: object) -> None:
-        self._worlds: Memory[tuple[World, ...]] = Memory()
-        self._layers: Memory[Layer] = Memory()
-        self._by_name: Memory[tuple[object, Mapping[str, OutboundListener]]] = Memory()
+        self._worlds: Memory[tuple[World, ...]] = Memory(1_000)
+        self._layers: Memory[Layer] = Memory(1_000)
+        self._by_name: Memory[tuple[object, Mapping[str, OutboundListener]]] = Memory(1_000)
 
     def layer(self, context: Context) -> Layer:
         """The policies of a proxy, in the layer of its class unless a listener is for itself."""
         worlds = self.of(context)
         own = _own_places(worlds, context)
         registry = context.mesh.registry
-        rivals: Rivals = context.mesh.memory.results.of(
-            ("rivals", registry), lambda: rivals_among(registry.services)
+        rivals: Rivals = context.mesh.memory.while_same(
+            "rivals", (registry,), lambda _, before: rivals_among(registry.services)
         )
         name = (worlds, own, tuple(rivals.items()))
         return self._layers.of(name, lambda: _layer(context, worlds, own, rivals))
@@ -114,9 +114,10 @@ class Shared:
 
     def _workloads(self, context: Context) -> tuple[object, ...]:
         """Who serves services without load balancing, whose workloads have listeners each."""
-        instances = context.mesh.known.instances
-        found: tuple[object, ...] = context.mesh.memory.results.of(
-            ("workloads", context.scope, instances),
+        known = context.mesh.known
+        instances = known.instances
+        found: tuple[object, ...] = known.results.of(
+            ("workloads", context.scope),
             lambda: tuple(
                 instances.of(service.host, service.namespace)
                 for service in context.scope.services
@@ -187,7 +188,7 @@ def _listener_inputs(context: Context, number: int) -> Iterator[object]:
         yield listener.port
         yield listener.bind
         yield listener.capture_none
-    opaque = context.mesh.memory.results.of(("opaque", scope), lambda: tuple(_opaque_hosts(scope)))
+    opaque = context.mesh.of_scopes.of(("opaque", scope), lambda: tuple(_opaque_hosts(scope)))
     yield tuple(rules.find(host, number) for host in opaque)
 
 

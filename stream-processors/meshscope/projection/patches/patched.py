@@ -33,7 +33,7 @@ class PatchedLayers:
     """What was patched before: proxies with the same layers and patches share it."""
 
     def __init__(self, mesh: object) -> None:
-        self._known: Memory[Patched] = Memory()
+        self._known: Memory[Patched] = Memory(500)
 
     def of(self, context: Context, layers: tuple[Layer, ...]) -> Patched:
         """The layers of a proxy with all that patches them."""

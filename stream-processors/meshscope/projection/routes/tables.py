@@ -95,7 +95,7 @@ class RouteMemory:
         self._asked: Memory[_Asked] = Memory()
         self._rules: Memory[Rules] = Memory()
         self._policies: Memory[tuple[Rules, Policy]] = Memory()
-        self._ports: Memory[PortHosts] = Memory()
+        self._ports: Memory[PortHosts] = Memory(2_000)
         self._tables: Memory[Fragment] = Memory()
         self._relevant: Memory[Mapping[int, tuple[VirtualService, ...]]] = Memory()
 
