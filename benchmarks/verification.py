@@ -106,7 +106,7 @@ class Worker:
             proxy = f"{snapshot.cluster}/{snapshot.proxy}"
             self.store.records[proxy] = ProxyRecord(0, proxy, snapshot)
         self.join = Join(project, judge, Timing(WINDOWS), "log", self.store, self.store, self._now)
-        self.join.own((proxy, CLUSTER) for proxy in self.store.records)
+        self.join.own(((proxy, CLUSTER) for proxy in self.store.records), {0})
         for fact in held.facts.values():
             self.join.broadcast(fact)
         for resource_ in mesh.resources.values():
