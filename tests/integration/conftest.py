@@ -32,6 +32,8 @@ class SandboxProcess:
 
     def start(self) -> None:
         """Returns when commands are served; waits for a sandbox of somebody else to end."""
+        # A test that failed may have left its own, which nobody else will end.
+        self.kill()
         end = time.monotonic() + OTHER_SANDBOX_DEADLINE
         while not self._try_start():
             output = self.log.read_text()
