@@ -33,6 +33,21 @@ def pipeline(sandbox: SandboxClient, tmp_path: Path) -> Iterator[Pipeline]:
         yield made
 
 
+LISTENER_PATCH = """
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata:
+  name: listener-patch
+  namespace: shop
+spec:
+  configPatches:
+    - applyTo: LISTENER
+      match: {context: SIDECAR_INBOUND}
+      patch: {operation: MERGE, value: {tcp_fast_open_queue_length: 3}}
+"""
+"""What patches of listeners do is not modelled."""
+
+
 def declare(directory: Path, state: str, rename: str = "") -> None:
     """Declare a recorded state, with the resources of one name under another."""
     data = data_directory()
@@ -114,6 +129,7 @@ def test_the_stream_says_what_check_says(sandbox: SandboxClient, pipeline: Pipel
     pipeline.until(lambda: streamed(pipeline) == first)
 
     declare(pipeline.resources, "07-envoyfilter-removes-rbac")
+    (pipeline.resources / "listener-patch.yaml").write_text(LISTENER_PATCH)
     second = checked(pipeline)
     assert {"unverifiable", "drift"} <= {report["verdict"] for report in second.values()}
     pipeline.until(lambda: streamed(pipeline) == second)
