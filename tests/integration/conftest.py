@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from meshscope.sandbox.client import SandboxClient
+from meshscope.sandbox.errors import NotRunning
 from meshscope.sandbox.paths import SandboxPaths
 
 OTHER_SANDBOX_DEADLINE = 600.0
@@ -58,6 +59,14 @@ class SandboxProcess:
                 self.process.kill()
                 self.process.wait()
 
+    def _serves(self) -> bool:
+        """Whether it answers; its socket is there a moment before it listens."""
+        try:
+            self.client.status()
+        except NotRunning:
+            return False
+        return True
+
     def _try_start(self) -> bool:
         self.paths.control_socket.unlink(missing_ok=True)
         command = [sys.executable, "-m", "meshscope.sandbox", "--dir", str(self.paths.directory)]
@@ -67,7 +76,7 @@ class SandboxProcess:
             )
         end = time.monotonic() + START_DEADLINE
         while self.process.poll() is None and time.monotonic() < end:
-            if self.paths.control_socket.exists():
+            if self._serves():
                 return True
             time.sleep(0.02)
         self.kill()
