@@ -51,6 +51,7 @@ def guard(app: Any) -> None:
     _keep_active_queues(app.flow_control)
     _commit_past_repetitions()
     _seek_uncommitted_to_beginning()
+    _leave_progress_to_the_watchdog()
 
 
 def when_recovered(app: Any, recovered: Callable[[], None]) -> None:
@@ -117,3 +118,16 @@ def _seek_uncommitted_to_beginning() -> None:
 
     perform_seek.guarded = True  # type: ignore[attr-defined]
     setattr(Consumer, "perform_seek", perform_seek)  # noqa: B010
+
+
+def _leave_progress_to_the_watchdog() -> None:
+    """Faust's own watch ends the worker when it meets a partition without a position.
+
+    That is the case for a moment after a rebalance. `Watchdog` sees what is stuck.
+    """
+
+    async def nothing(_: Any) -> None:
+        return None
+
+    patched: Any = Consumer
+    patched.verify_all_partitions_active = nothing
