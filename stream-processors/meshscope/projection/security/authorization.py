@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from meshscope.events.resource import Resource
 from meshscope.policy.authorization import Authorization, CustomRules, ExternalAuthorizer, Rule
-from meshscope.projection.security.authorization_rules import NEVER, RuleContext, rule_of
+from meshscope.projection.security.authorization_attributes import RuleContext
+from meshscope.projection.security.authorization_rules import NEVER, rule_of
 from meshscope.projection.security.ext_authz import Authorizers, ProviderError
 from meshscope.projection.security.trust_domain import TrustDomains
 
