@@ -4,8 +4,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-# The fixtures `broker` and `store`, real processes for whoever needs one.
-pytest_plugins = ["embedded"]
+# Real processes for whoever needs one: `broker`, `store`; and what tests on a whole mesh share.
+pytest_plugins = ["embedded", "mesh_fixtures"]
 
 # Avro's long has 64 bits, and NaN equals nothing, not even itself.
 st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))

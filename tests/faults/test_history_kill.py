@@ -8,7 +8,6 @@ random kills (5 and 20 are the promise), `MESHSCOPE_SINK_RATE` how many records 
 import os
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,20 +26,6 @@ RATE = int(os.environ.get("MESHSCOPE_SINK_RATE", "400"))
 SEED = int(os.environ.get("MESHSCOPE_FAULT_SEED", str(random.SystemRandom().randrange(1 << 30))))
 PATIENCE = 60.0
 SIGKILLED = -9
-
-
-@pytest.fixture
-def mesh_broker(tmp_path: Path) -> Iterator[MeshBroker]:
-    made = MeshBroker(tmp_path / "broker.log")
-    yield made
-    made.kill()
-
-
-@pytest.fixture
-def history(store: tuple[str, int]) -> Iterator[History]:
-    made = History(*store)
-    yield made
-    made.client.close()
 
 
 class Load:

@@ -5,7 +5,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,28 +17,6 @@ pytestmark = pytest.mark.faults
 OUTAGE = float(os.environ.get("MESHSCOPE_SINK_OUTAGE", "3"))
 PATIENCE = 60.0
 MEMORY = 300 * 2**20
-
-
-@pytest.fixture
-def mesh_broker(tmp_path: Path) -> Iterator[MeshBroker]:
-    made = MeshBroker(tmp_path / "broker.log")
-    yield made
-    made.kill()
-
-
-@pytest.fixture
-def history(store: tuple[str, int]) -> Iterator[History]:
-    made = History(*store)
-    yield made
-    made.client.close()
-
-
-@pytest.fixture
-def gate(store: tuple[str, int]) -> Iterator[Gate]:
-    made = Gate(store[1])
-    yield made
-    made.open()
-    made.close()
 
 
 def flow(writer: Writer, sink: SinkProcess, seconds: float) -> int:

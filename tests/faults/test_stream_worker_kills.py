@@ -8,7 +8,7 @@ sets the number of kills (ten are the promise), `MESHSCOPE_FAULT_SEED` the seed.
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,10 +34,8 @@ PROXIES = 60
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[MeshBroker]:
-    made = MeshBroker(tmp_path / "broker.log")
-    yield made
-    made.kill()
+def broker(mesh_broker: MeshBroker) -> MeshBroker:
+    return mesh_broker
 
 
 def expected(inputs: Inputs) -> dict[tuple[str, str], tuple[str, str]]:

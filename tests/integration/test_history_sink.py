@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,28 +39,6 @@ from meshscope.transport.log_epoch import LogEpochReader
 pytestmark = pytest.mark.integration
 
 PATIENCE = 30.0
-
-
-@pytest.fixture
-def mesh_broker(tmp_path: Path) -> Iterator[MeshBroker]:
-    made = MeshBroker(tmp_path / "broker.log")
-    yield made
-    made.kill()
-
-
-@pytest.fixture
-def history(store: tuple[str, int]) -> Iterator[History]:
-    made = History(*store)
-    yield made
-    made.client.close()
-
-
-@pytest.fixture
-def gate(store: tuple[str, int]) -> Iterator[Gate]:
-    made = Gate(store[1])
-    yield made
-    made.open()
-    made.close()
 
 
 def lag(broker: MeshBroker, topic: Topic) -> int:

@@ -29,10 +29,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[MeshBroker]:
-    made = MeshBroker(tmp_path / "broker.log")
-    yield made
-    made.kill()
+def broker(mesh_broker: MeshBroker) -> MeshBroker:
+    return mesh_broker
 
 
 @pytest.fixture

@@ -80,10 +80,8 @@ class WatcherProcess:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[MeshBroker]:
-    broker = MeshBroker(tmp_path / "broker.log")
-    yield broker
-    broker.kill()
+def broker(mesh_broker: MeshBroker) -> MeshBroker:
+    return mesh_broker
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from meshscope.policy.authorization import Alternative, Attribute, Condition, Rule
 from meshscope.policy.canonical import as_set
 from meshscope.policy.matches import StringMatch
+from meshscope.projection.security.authorization_attributes import RuleContext
 from meshscope.projection.security.authorization_rules import (
-    RuleContext,
     TooManyAlternativesError,
     rule_of,
 )

@@ -163,6 +163,6 @@ def load_index(data: Traversable | None = None) -> MeshIndex:
 
 
 def _decode_address(kind: type[Any], value: Any) -> Any:
-    if kind is Address:
-        return Address(value)
-    raise NotImplementedError(f"no decoder for {kind}")
+    if kind is not Address:
+        raise TypeError(f"no decoder for {kind}")
+    return Address(value)
