@@ -401,12 +401,7 @@ def test_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
 
 
 def insert_hundred(client: Client, first: int) -> None:
-    client.insert(
-        "k",
-        [[n] for n in range(first, first + 100)],
-        column_names=["n"],
-        settings={"insert_deduplication_token": f"k:{first}"},
-    )
+    client.insert("k", [[n] for n in range(first, first + 100)], column_names=["n"])
 
 
 @pytest.mark.faults
@@ -420,7 +415,6 @@ def test_acknowledged_rows_outlive_kill_9(tmp_path: Path) -> None:
             client = connect(store.address)
             client.command(
                 "CREATE TABLE IF NOT EXISTS k (n UInt64) ENGINE = ReplacingMergeTree ORDER BY n"
-                " SETTINGS non_replicated_deduplication_window = 1000"
             )
             counted = client.query("SELECT count(), max(n) FROM k FINAL").first_row
             assert counted[0] >= acknowledged, f"lost rows before round {round_}"

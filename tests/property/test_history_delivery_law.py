@@ -66,6 +66,7 @@ TROUBLES = (
     "store_goes_or_comes",
     "broker_goes_or_comes",
     "answers_get_lost",
+    "store_dies_in_inserts",
     "broker_passes_over",
     "broker_sends_back",
     "topic_is_made_anew",
@@ -213,6 +214,11 @@ class Delivery(RuleBasedStateMachine):
     def answers_get_lost(self, count: int) -> None:
         self.store.loses = count
 
+    @happens("store_dies_in_inserts")
+    @rule(count=st.integers(1, 3))
+    def store_dies_in_inserts(self, count: int) -> None:
+        self.store.dies = count
+
     @happens("broker_passes_over")
     @precondition(lambda self: self.sink is not None)
     @rule(where=st.sampled_from(PARTITIONS))
@@ -257,7 +263,7 @@ class Delivery(RuleBasedStateMachine):
     def _heal(self) -> None:
         self.crash_at = None
         self.broker.away = self.store.away = False
-        self.store.loses = 0
+        self.store.loses = self.store.dies = 0
         if self.sink is None:
             self.start()
         assert self.sink is not None

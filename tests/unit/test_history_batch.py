@@ -17,7 +17,6 @@ from meshscope.history.batch import (
     BatchLimits,
     Chunk,
     Kept,
-    insert_token,
     is_full,
     is_ready,
 )
@@ -83,19 +82,6 @@ class TestRepeatedRows:
         assert not is_written(highest, place(RESOURCES, 8), "resources")
         assert not is_written(highest, place(RESOURCES, 7), "other table")
         assert not is_written(highest, place(RESOURCES, 7, epoch="new log"), "resources")
-
-    @given(st.sets(st.integers(0, 30), min_size=1), st.sets(st.integers(0, 30), min_size=1))
-    def test_tokens_are_equal_for_the_same_rows_only(self, one: set[int], two: set[int]) -> None:
-        tokens = [
-            insert_token("t", [place(RESOURCES, offset) for offset in sorted(offsets)])
-            for offsets in (one, two)
-        ]
-        assert (tokens[0] == tokens[1]) == (one == two)
-
-    def test_tokens_tell_tables_and_logs_apart(self) -> None:
-        token = insert_token("t", [place(RESOURCES)])
-        assert token != insert_token("u", [place(RESOURCES)])
-        assert token != insert_token("t", [place(RESOURCES, epoch="new log")])
 
 
 class TestPositions:

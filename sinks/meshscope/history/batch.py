@@ -1,12 +1,10 @@
 """Rows that are to be written together: pure bookkeeping."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from meshscope.events.dead_letter import Headers
 from meshscope.history.positions import Partition
 from meshscope.history.rows import Place, Row
-from meshscope.policy.canonical import digest_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +86,3 @@ def is_ready(batch: Batch, limits: BatchLimits, now: float) -> bool:
     return batch.began is not None and (
         is_full(batch, limits) or now - batch.began >= limits.seconds
     )
-
-
-def insert_token(table: str, places: Iterable[Place]) -> str:
-    """Token by which ClickHouse recognises a repeated insert: the same for exactly these rows."""
-    text = "|".join(f"{p.log_epoch}/{p.topic}/{p.partition}/{p.offset}" for p in places)
-    return digest_bytes("insert", f"{table}|{text}".encode())

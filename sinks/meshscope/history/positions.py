@@ -8,8 +8,8 @@ rows at or below it are left out.
 That is exact, because rows of one partition reach a table in the order of their offsets, and an
 insert is one part, which is there or not: a table that holds an offset holds all of its rows up to
 it. An insert whose answer got lost is repeated with the same token, by which ClickHouse recognises
-it. Where two writers overlap for a moment after a rebalance, the same row has the same event_id,
-and `FINAL` shows it once.
+it, and the table is asked whether it has the rows. Where two writers overlap for a moment after a
+rebalance, the same row has the same event_id, and `FINAL` shows it once.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from clickhouse_connect.datatypes.base import ClickHouseType
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from meshscope.history.batch import Chunk, insert_token
+from meshscope.history.batch import Chunk
 from meshscope.history.errors import HistoryError, RowsRejected, StoreAway, meaning
 from meshscope.history.positions import Highest
 from meshscope.history.rows import TABLES
@@ -24,6 +24,15 @@ WHERE log_epoch IN {epochs:Array(String)}
 GROUP BY log_epoch, kafka_topic, kafka_partition
 """
 """Answered from the projection `places` of the tables."""
+
+HOLDS: Final = """
+SELECT count() > 0
+FROM {table:Identifier}
+WHERE log_epoch = {log_epoch:String}
+    AND kafka_topic = {topic:String}
+    AND kafka_partition = {partition:UInt16}
+    AND kafka_offset = {offset:UInt64}
+"""
 
 _ERRORS: Final = (ClickHouseError, OSError, TypeError, ValueError, AttributeError, OverflowError)
 """What the client raises, some of it where a value does not fit its column."""
@@ -79,8 +88,38 @@ class Store:
                 highest[table, epoch, topic, partition] = offset
         return highest
 
-    def insert(self, chunk: Chunk) -> None:
+    def holds(self, chunk: Chunk) -> bool:
+        """Whether the rows are there: asked for the last one of each partition.
+
+        Raises:
+            StoreAway, StoreMisconfigured: It cannot be asked now, or never.
+        """
+        places = (kept.place for kept in chunk.rows)
+        last = {(place.log_epoch, place.topic, place.partition): place.offset for place in places}
+        return all(self._has(chunk.table, *log, offset) for log, offset in last.items())
+
+    def _has(self, table: str, log_epoch: str, topic: str, partition: int, offset: int) -> bool:
+        parameters = {
+            "table": table,
+            "log_epoch": log_epoch,
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+        }
+        try:
+            rows = self._client.query(HOLDS, parameters=parameters).result_rows
+        except _ERRORS as error:
+            raise _without_rows(error) from error
+        return bool(rows[0][0])
+
+    def insert(self, chunk: Chunk, token: str) -> None:
         """Write rows in one block, which becomes one part: all of them or none.
+
+        Args:
+            chunk: The rows.
+            token: An insert with a token that ClickHouse noted before is taken as done, even if it
+                was killed after it had noted the token and before the rows were there: where a
+                token is used again, ask whether it `holds` them.
 
         Raises:
             StoreAway, RowsRejected, StoreMisconfigured: Nothing was written, or, where the answer
@@ -90,9 +129,7 @@ class Store:
         types = self._types_of(chunk.table, names)
         columns: list[list[Any]] = [[kept.row[name] for kept in chunk.rows] for name in names]
         settings = {
-            "insert_deduplication_token": insert_token(
-                chunk.table, (kept.place for kept in chunk.rows)
-            ),
+            "insert_deduplication_token": token,
             # The client sends blocks of a few megabytes. ClickHouse joins them until it has one of
             # so many rows or bytes, so only these settings keep a large batch in one part.
             "min_insert_block_size_rows": len(chunk.rows),

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import uuid4
 
 from meshscope.history.batch import Batch, Chunk
 from meshscope.history.dead_letters import DeadLetters
@@ -28,6 +29,8 @@ class Writer:
     offsets: dict[Partition, int] = field(default_factory=dict)
     written: int = 0
     _waiting: deque[Chunk] = field(default_factory=deque)
+    _open_token: str = ""
+    """Of the first chunk, if it was sent and its outcome is not known."""
 
     @property
     def waits(self) -> bool:
@@ -42,12 +45,17 @@ class Writer:
     def drop(self) -> None:
         """Forget everything in line, and its offsets."""
         self._waiting.clear()
+        self._open_token = ""
         self.offsets = {}
 
     def write(self) -> None:
         """Write the first chunk, or put its halves in its place if ClickHouse rejects it.
 
         One insert at a time, so that the owner can poll in between.
+
+        A chunk whose outcome is not known is sent again with its token, so that it is not doubled
+        should ClickHouse still be at the first one. Whether the token came with the rows is asked
+        afterwards; if not, the chunk stays in line and gets another one.
 
         No row is written before the dead letters of the rows before it are safe: it would raise the
         highest offset, below which a refused row counts as written.
@@ -57,13 +65,20 @@ class Writer:
         """
         self.require_safe_letters()
         chunk = self._waiting[0]
+        repeated = self._open_token
+        self._open_token = repeated or uuid4().hex
         reach("before_insert")
         try:
-            self.store.insert(chunk)
+            self.store.insert(chunk, self._open_token)
         except RowsRejected as error:
+            self._open_token = ""
             self._waiting.popleft()
             self._bisect(chunk, str(error))
         else:
+            is_there = not repeated or self.store.holds(chunk)
+            self._open_token = ""
+            if not is_there:
+                return
             self._waiting.popleft()
             self.written += len(chunk.rows)
             for kept in chunk.rows:
