@@ -113,6 +113,7 @@ def test_problems_of_manifests_are_findings() -> None:
         "proxy": None,
         "file": "m.yaml",
         "line": 6,
+        "field": None,
         "explanation": "PeerAuthentication shop/default: there is no field spec.portlevelMtls (did "
         "you mean 'portLevelMtls'?); Kubernetes drops it, or refuses the resource under strict "
         "validation",

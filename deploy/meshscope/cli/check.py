@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -92,6 +93,13 @@ class ManyValues(click.Command):
     help="A switch of istiod; else those of its Deployment among the resources.",
 )
 @click.option(
+    "--complete",
+    is_flag=True,
+    help="The resources are all that the cluster holds, so that what is not among them does not "
+    "exist: then it is said of every selector and host that nothing answers to it. So it is with a "
+    "complete --bug-report.",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["error", "warning"]),
     default="error",
@@ -113,6 +121,7 @@ def check(
     bug_report: str | None,
     mesh_config: str | None,
     istiod_env: tuple[str, ...],
+    complete: bool,
     fail_on: Literal["error", "warning"],
     output: str,
 ) -> None:
@@ -120,7 +129,8 @@ def check(
 
     Without dumps, only the declarations are examined.
 
-    Exit code: 0 clean, 1 drift or findings from --fail-on up, 2 wrong usage or input that cannot be
+    Exit code: 0 clean, 1 drift or findings from --fail-on up (those about declarations are errors
+    where requests fail for certain), 2 wrong usage or input that cannot be
     read, 3 something could not be verified.
     """
     sources = [*resources, *dump_paths, bug_report, mesh_config]
@@ -131,7 +141,13 @@ def check(
     settings = _mesh_config(mesh_config) if mesh_config else None
     environment = _environment(istiod_env)
     inputs, count = _inputs(resources, dump_paths, bug_report)
-    inputs = replace(inputs, mesh_config=settings, environment=environment)
+    inputs = replace(
+        inputs,
+        mesh_config=settings,
+        environment=environment,
+        complete=complete or inputs.complete,
+        today=datetime.now(UTC).date(),
+    )
     with progress(inputs.dumps, count) as read:
         report = examine(replace(inputs, dumps=read), _inferring(), _project, fail_on)
     _print(report, output)
@@ -157,6 +173,7 @@ def _inputs(
             unreadable=(*lost, *lacks),
             cluster=reported.manifests,
             lacks="the bug report lacks resources" if lacks else "",
+            complete=not (lacks or reported.is_of_proxies_alone),
         ),
         count + reported.count,
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from meshscope.analysis.delivery_codes import DELIVERY_CODES
 from meshscope.comparison.codes import DRIFT_CODES
+from meshscope.declarations.codes import DECLARATION_CODES
 from meshscope.events.facts import Change
 from meshscope.policy.kinds import Kind
 from meshscope.projection.limits import LIMIT_TITLES, Limit
@@ -53,7 +54,7 @@ _DRIFT_HELP: Final[Mapping[Change, str]] = {
     "different": "Compare the age of the resource with that of the configuration dump, and look "
     "at `istioctl proxy-status`: restart a proxy that is connected and does not follow.",
 }
-_DECLARATION_HELP: Final[Mapping[ProblemCode, str]] = {
+_MANIFEST_HELP: Final[Mapping[ProblemCode, str]] = {
     ProblemCode.UNREADABLE: "Repair the document; the resources in it were left out.",
     ProblemCode.NOT_A_RESOURCE: (
         "Repair the document, or name only files of resources; it was left out."
@@ -140,7 +141,8 @@ CODES: Final[Mapping[str, Code]] = {
     found.code: found
     for found in (
         *_drift(),
-        *(Code(code.value, TITLES[code], text) for code, text in _DECLARATION_HELP.items()),
+        *(Code(code.value, TITLES[code], text) for code, text in _MANIFEST_HELP.items()),
+        *(Code(each.code, each.title, each.repair) for each in DECLARATION_CODES.values()),
         *(Code(each.code, each.title, each.repair) for each in DELIVERY_CODES.values()),
         *(Code(limit.value, LIMIT_TITLES[limit], text) for limit, text in _LIMIT_HELP.items()),
         *_OTHERS,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final, Literal
 
 from meshscope.analysis.mesh import DeclaredMesh, declared_mesh
@@ -13,6 +14,7 @@ from meshscope.cli.codes import (
     SEVERAL_DUMPS,
     UNREADABLE_INPUT,
 )
+from meshscope.cli.declared import examine_declarations
 from meshscope.cli.delivery import delivery_findings, pods_without_sidecar
 from meshscope.cli.identity import Pods, has_node, with_node
 from meshscope.cli.report import (
@@ -36,6 +38,7 @@ from meshscope.inference.result import Inference
 from meshscope.projection.limits import Limit
 from meshscope.projection.result import Projection, Unverifiable
 from meshscope.watcher.control_plane import DEFAULT_REVISION, SettingsFile, control_plane
+from meshscope.watcher.field_lines import FieldLines
 from meshscope.watcher.manifests import Manifests, read_manifests, without_duplicates
 from meshscope.watcher.problem import LOSES_INPUT
 
@@ -55,6 +58,8 @@ class Inputs:
         unreadable: Files that could not even be opened.
         cluster: Files of resources that a bug report holds; those of `manifests` win over them.
         lacks: Why the resources are known not to be all that there are; empty: they may be.
+        complete: The resources are all that there are: what is not among them does not exist.
+        today: Suppressions of findings that ended before do not count.
     """
 
     manifests: tuple[tuple[str, bytes], ...]
@@ -64,6 +69,8 @@ class Inputs:
     unreadable: tuple[Finding, ...] = ()
     cluster: tuple[tuple[str, bytes], ...] = ()
     lacks: str = ""
+    complete: bool = False
+    today: date = date.min
 
 
 def examine(
@@ -73,11 +80,19 @@ def examine(
     read = _declared(inputs)
     verifier = _Verifier(inputs, read.resources, infer, project)
     proxies = tuple(verifier.verify(path, data) for path, data in inputs.dumps)
-    if not proxies:
+    if not verifier.control_planes:
         verifier.settings(DEFAULT_REVISION)
+    declared = examine_declarations(
+        next(iter(verifier.control_planes.values())),
+        read.resources,
+        FieldLines(dict((*inputs.cluster, *inputs.manifests))),
+        inputs.today,
+        complete=inputs.complete,
+    )
     findings = [
         *inputs.unreadable,
         *(finding(problem) for problem in read.problems),
+        *declared.findings,
         *verifier.findings,
         *pods_without_sidecar(verifier.mesh(DEFAULT_REVISION), {proxy.proxy for proxy in proxies}),
     ]
@@ -90,6 +105,8 @@ def examine(
         control_planes=tuple(verifier.control_planes.values()),
         fail_on=fail_on,
         places={resource.ref: _place(resource) for resource in read.resources},
+        suppressed=declared.suppressed,
+        skipped=declared.skipped,
     )
 
 

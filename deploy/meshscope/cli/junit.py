@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from meshscope.cli.codes import CODES
 from meshscope.cli.groups import number
-from meshscope.cli.report import CheckReport, Finding, ProxyReport
+from meshscope.cli.report import CheckReport, Finding, ProxyReport, SkippedCheck
 from meshscope.comparison.subjects import subject
 from meshscope.comparison.verdict import Difference
 
@@ -19,13 +19,16 @@ def junit(report: CheckReport) -> str:
     """The report as XML: a test case per proxy, and one per finding.
 
     Drift and findings from the threshold up are failures. Whatever could not be read or verified
-    is an error: a skipped test would read as clean.
+    is an error: a skipped test would read as clean. Only checks of declarations that need more than
+    was given are skipped tests.
     """
     root = Element("testsuites", name="meshscope check")
     cases = [*map(_proxy_case, report.proxies)]
     if cases:
         _suite(root, "proxies", cases)
     _suite(root, "findings", [*_finding_cases(report)] or [_case("findings", "none")])
+    if report.skipped:
+        _suite(root, "not looked for", map(_skipped_case, report.skipped))
     for total in ("tests", "failures", "errors"):
         root.set(total, str(sum(int(suite.get(total, "0")) for suite in root)))
     indent(root)
@@ -38,7 +41,7 @@ def _suite(root: Element, name: str, cases: Iterable[Element]) -> None:
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in suite)))
     suite.set("errors", str(sum(case.find("error") is not None for case in suite)))
-    suite.set("skipped", "0")
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in suite)))
 
 
 def _case(group: str, name: str) -> Element:
@@ -83,7 +86,8 @@ def _difference_text(found: Difference) -> str:
 def _finding_cases(report: CheckReport) -> Iterable[Element]:
     for found in report.own_findings:
         case = _case(f"findings.{found.code}", _name(found))
-        text = f"{found.explanation}\n{found.help}"
+        request = f"\nrequest: {found.request}" if found.request else ""
+        text = f"{found.explanation}{request}\n{found.help}"
         if found.loses_input:
             _outcome(case, "error", found.code, found.title, text)
         elif report.counts(found):
@@ -91,6 +95,12 @@ def _finding_cases(report: CheckReport) -> Iterable[Element]:
         else:
             SubElement(case, "system-out").text = _clean(f"{found.severity}: {text}")
         yield case
+
+
+def _skipped_case(check: SkippedCheck) -> Element:
+    case = _case("declarations", f"{', '.join(check.codes)}: {check.lacks}")
+    SubElement(case, "skipped", message=_clean(str(check)))
+    return case
 
 
 def _name(found: Finding) -> str:

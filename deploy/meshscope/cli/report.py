@@ -1,8 +1,10 @@
 """What `meshscope check` found: values, exit code and JSON. Other forms stand beside it."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import PurePath
 from typing import Any, Final, Literal
 
@@ -47,6 +49,9 @@ class Finding:
         file, line: Where; line 0: the file as a whole.
         proxy: Which proxy; empty: none.
         loses_input: Something was left out of the input because of it.
+        field: Path of the field of the resource; empty: the resource as a whole.
+        witness: A request that proves it, as JSON; empty: there is none.
+        related: Other resources that have a part in it.
     """
 
     code: str
@@ -57,6 +62,17 @@ class Finding:
     line: int = 0
     proxy: str = ""
     loses_input: bool = False
+    field: str = ""
+    witness: str = ""
+    related: tuple[ResourceRef, ...] = ()
+
+    @property
+    def request(self) -> str:
+        """The witness in words; empty: there is none."""
+        if not self.witness:
+            return ""
+        found = json.loads(self.witness)
+        return f"{found['text']}: {found['outcome']}"
 
     @property
     def title(self) -> str:
@@ -83,10 +99,62 @@ class Finding:
             "proxy": self.proxy or None,
             "file": self.file,
             "line": self.line,
+            "field": self.field or None,
             "explanation": self.explanation,
-            "witness": None,
-            "related": [],
+            "witness": json.loads(self.witness) if self.witness else None,
+            "related": [source_json(one) for one in self.related],
             "help": f"{self.help} See `{CODES[self.code].page}`.",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressedFinding:
+    """A finding that its resource says not to report.
+
+    Attributes:
+        finding: The finding.
+        reason: Why, as the resource says.
+        until: Last day on which that counts.
+    """
+
+    finding: Finding
+    reason: str
+    until: date
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as in the JSON report."""
+        return {
+            **self.finding.to_json(),
+            "reason": self.reason,
+            "until": self.until.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedCheck:
+    """Checks of declarations that were not made.
+
+    Attributes:
+        codes: What they would have looked for.
+        resources: Resources that they concern.
+        lacks: Why, as a clause.
+    """
+
+    codes: tuple[str, ...]
+    resources: tuple[ResourceRef, ...]
+    lacks: str
+
+    def __str__(self) -> str:
+        count = len(self.resources)
+        about = str(self.resources[0]) if count == 1 else f"{count} resources"
+        return f"{', '.join(self.codes)} of {about}: {self.lacks}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The checks as in the JSON report."""
+        return {
+            "codes": list(self.codes),
+            "resources": [source_json(one) for one in self.resources],
+            "lacks": self.lacks,
         }
 
 
@@ -160,6 +228,8 @@ class CheckReport:
         control_planes: Settings that were used, one per revision.
         fail_on: Severity from which findings count for the exit code.
         places: File and line of every resource.
+        suppressed: Findings that their resources say not to report.
+        skipped: Checks of declarations that were not made.
     """
 
     resources: int
@@ -168,6 +238,8 @@ class CheckReport:
     control_planes: tuple[ControlPlane, ...] = ()
     fail_on: Literal["error", "warning"] = "error"
     places: Mapping[ResourceRef, tuple[str, int]] = field(default_factory=dict, hash=False)
+    suppressed: tuple[SuppressedFinding, ...] = ()
+    skipped: tuple[SkippedCheck, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -210,6 +282,8 @@ class CheckReport:
             ],
             "proxies": [proxy.to_json() for proxy in self.proxies],
             "findings": [found.to_json() for found in self.findings],
+            "suppressed": [found.to_json() for found in self.suppressed],
+            "skipped": [check.to_json() for check in self.skipped],
             "codes": {code: CODES[code].to_json() for code in self.codes},
         }
 
@@ -220,6 +294,7 @@ class CheckReport:
         said = (
             *(found.code for verdict in verdicts for found in verdict.differences),
             *(found.code for found in self.findings),
+            *(found.finding.code for found in self.suppressed),
             *(proxy.code for proxy in self.proxies if proxy.verdict.verdict == "unknown"),
             *(part.code.value for verdict in verdicts for part in verdict.unverifiable),
             *(note.partition(":")[0] for verdict in verdicts for note in verdict.notes),
@@ -241,4 +316,6 @@ class CheckReport:
             "differences": sum(len(proxy.verdict.drift) for proxy in self.proxies),
             "equivalent": sum(len(proxy.verdict.equivalent) for proxy in self.proxies),
             "findings": {severity: severities[severity] for severity in SEVERITIES},
+            "suppressed": len(self.suppressed),
+            "skipped": len(self.skipped),
         }

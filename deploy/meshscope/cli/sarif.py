@@ -25,6 +25,8 @@ from meshscope.cli.report import (
     Finding,
     ProxyReport,
     Severity,
+    SkippedCheck,
+    SuppressedFinding,
 )
 
 SCHEMA: Final = (
@@ -43,7 +45,8 @@ def sarif(report: CheckReport) -> dict[str, Any]:
         *(_difference(group, report) for group in difference_groups(report.proxies)),
         *(_unverifiable(group, report) for group in unverifiable_groups(report.proxies)),
         *(_unknown(proxy) for proxy in report.proxies if proxy.verdict.verdict == "unknown"),
-        *(_finding(found) for found in report.own_findings),
+        *(_finding(found, report) for found in report.own_findings),
+        *(_suppressed(found, report) for found in report.suppressed),
     ]
     codes = sorted({result["ruleId"] for result in results})
     for result in results:
@@ -67,7 +70,8 @@ def sarif(report: CheckReport) -> dict[str, Any]:
                         "exitCode": report.exit_code,
                         "exitCodeDescription": CONCLUSIONS[report.exit_code],
                         "toolExecutionNotifications": [
-                            _notification(found) for found in report.findings if found.loses_input
+                            *(_notification(f) for f in report.findings if f.loses_input),
+                            *(_skipped(check) for check in report.skipped),
                         ],
                     }
                 ],
@@ -145,16 +149,35 @@ def _unknown(proxy: ProxyReport) -> dict[str, Any]:
     }
 
 
-def _finding(found: Finding) -> dict[str, Any]:
+def _finding(found: Finding, report: CheckReport) -> dict[str, Any]:
     about = (found.resource or found.proxy, found.file, found.explanation)
     location = _location(found.file, found.line)
+    request = f"\nA request that shows it: {found.request}" if found.request else ""
+    related = [
+        {**_location(*report.places[one]), "message": {"text": str(one)}}
+        for one in found.related
+        if one in report.places
+    ]
     return {
         "ruleId": found.code,
         "level": _LEVELS[found.severity],
-        "message": {"text": found.explanation},
+        "message": {"text": found.explanation + request},
         "locations": [location] if location else [],
+        **({"relatedLocations": related} if related else {}),
         "partialFingerprints": {"meshscope/v1": _fingerprint((found.code, *map(str, about)))},
     }
+
+
+def _suppressed(found: SuppressedFinding, report: CheckReport) -> dict[str, Any]:
+    justification = f"{found.reason} (until {found.until})"
+    return {
+        **_finding(found.finding, report),
+        "suppressions": [{"kind": "inSource", "justification": justification}],
+    }
+
+
+def _skipped(check: SkippedCheck) -> dict[str, Any]:
+    return {"level": "note", "message": {"text": f"Not looked for: {check}"}}
 
 
 def _notification(found: Finding) -> dict[str, Any]:

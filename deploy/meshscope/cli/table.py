@@ -19,7 +19,14 @@ from meshscope.cli.groups import (
     unverifiable_groups,
 )
 from meshscope.cli.output import COLOURS
-from meshscope.cli.report import CONCLUSIONS, UNREADABLE, CheckReport, Finding, ProxyReport
+from meshscope.cli.report import (
+    CONCLUSIONS,
+    UNREADABLE,
+    CheckReport,
+    Finding,
+    ProxyReport,
+    SkippedCheck,
+)
 from meshscope.comparison.verdict import Difference
 from meshscope.projection.limits import Limit
 
@@ -63,6 +70,8 @@ def report_table(report: CheckReport) -> RenderableType:
         parts += [*_unverifiable(unverifiable, len(report.proxies)), Text()]
     if report.own_findings:
         parts += [*_findings(report.own_findings), Text()]
+    if report.skipped:
+        parts += [*_skipped(report.skipped), Text()]
     parts += [*_notes(report.proxies), *(Text(line) for line in _closing(report))]
     return Group(*parts)
 
@@ -180,6 +189,18 @@ def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:
         place = f"{found.place}: " if found.file else ""
         text.append(f"  {found.code}  {place}{found.explanation}", style="default")
         yield _indented(text)
+        facts = [("field", found.field), ("request", found.request)]
+        if found.related:
+            facts.append(("with", listed(map(str, found.related))))
+        told = [(name, value) for name, value in facts if value]
+        if told:
+            yield _indented(_facts(told), 4)
+
+
+def _skipped(checks: Sequence[SkippedCheck]) -> Iterator[RenderableType]:
+    yield Text("Not looked for", style="bold")
+    for check in checks:
+        yield _indented(Text(str(check), style="dim"))
 
 
 def _indented(part: RenderableType, by: int = 2) -> Padding:
@@ -233,6 +254,9 @@ def _closing(report: CheckReport) -> Iterator[str]:
         f"{number(summary['differences'], 'difference', 'differences')}, "
         f"{number(len(report.findings), 'finding', 'findings')}{f' ({found})' if found else ''}."
     )
+    if report.suppressed:
+        many = number(len(report.suppressed), "finding is", "findings are")
+        yield f"{many} suppressed by annotations; -o json shows all of them."
     if report.codes:
         yield f"`meshscope explain {report.codes[0]}` says more about a code."
     yield CONCLUSIONS[report.exit_code]

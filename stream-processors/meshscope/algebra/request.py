@@ -47,6 +47,14 @@ class Request:
             return self.path
         return f"{self.path}?" + "&".join(f"{name}={value}" for name, value in self.query)
 
+    def fields(self) -> dict[str, object]:
+        """What is said of the request, for JSON: names as above, and nothing that is empty."""
+        return {
+            name: dict(value) if name in ("query", "headers", "claims") else value
+            for name in self.__slots__
+            if (value := getattr(self, name))
+        }
+
     def __str__(self) -> str:
         said = [f"{self.method} {self.authority}{self.target()}"]
         said += [f"{name}: {value}" for name, value in self.headers]

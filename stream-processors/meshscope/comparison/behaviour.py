@@ -15,7 +15,6 @@ from meshscope.algebra.conditions import domains, route_match, rule
 from meshscope.algebra.decision_list import Change, Decision, DecisionList, differences
 from meshscope.algebra.dimensions import PRESENT, Constraint, Cube, Dimension, Numbers, Slot, Texts
 from meshscope.algebra.limits import Limits, TooLargeError, Undecided
-from meshscope.algebra.request import Request
 from meshscope.algebra.strings import NOTHING, exact
 from meshscope.comparison.meaning import reduced
 from meshscope.comparison.verdict import EFFECTS, Effect
@@ -185,21 +184,12 @@ def _worst(changes: Sequence[tuple[Effect, Change]]) -> Behaviour:
 def _witness(change: Change) -> str:
     return json.dumps(
         {
-            "request": _fields(change.example),
+            "request": change.example.fields(),
             "text": str(change.example),
             "expected": words(change.before),
             "observed": words(change.after),
         }
     )
-
-
-def _fields(request: Request) -> dict[str, object]:
-    """What is said of a request: names as in `Request`, and nothing that is empty."""
-    return {
-        name: dict(value) if name in ("query", "headers", "claims") else value
-        for name in Request.__slots__
-        if (value := getattr(request, name))
-    }
 
 
 def words(outcome: Hashable) -> str:
