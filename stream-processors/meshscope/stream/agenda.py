@@ -10,6 +10,9 @@ FIRST_REQUEST_MS: Final = 1_000
 
 MAX_REQUEST_MS: Final = 60_000
 
+MIN_STALE_TIMES: Final = 1_000
+"""Fewer times that nobody waits for any more are not worth clearing away."""
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -97,14 +100,26 @@ class Agenda:
                 pause = min(MAX_REQUEST_MS, FIRST_REQUEST_MS << min(entry.requests, 10))
                 entry.request_at = now + pause
             wake_at = entry.request_at if wake_at is None else min(wake_at, entry.request_at)
-        entry.wake_at = wake_at
-        if wake_at is not None:
-            heapq.heappush(self._times, (wake_at, proxy))
+        if wake_at != entry.wake_at:
+            entry.wake_at = wake_at
+            self._schedule(proxy, wake_at)
         return ask
 
     def next_time(self) -> int | None:
         """When something becomes due next, if nothing else happens; None: nothing will."""
         return self._times[0][0] if self._times else None
+
+    def _schedule(self, proxy: str, wake_at: int | None) -> None:
+        if wake_at is not None:
+            heapq.heappush(self._times, (wake_at, proxy))
+        # Each look at a proxy overtakes the time that the one before had set, mostly a day ahead.
+        if len(self._times) > 2 * len(self._entries) + MIN_STALE_TIMES:
+            self._times = [
+                (entry.wake_at, name)
+                for name, entry in self._entries.items()
+                if entry.wake_at is not None
+            ]
+            heapq.heapify(self._times)
 
     def _forget_missing(self, proxy: str, entry: _Entry) -> None:
         for digest in entry.missing:
