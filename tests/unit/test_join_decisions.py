@@ -22,7 +22,7 @@ from meshscope.events.resource import Resource
 from meshscope.events.topics import SNAPSHOTS
 from meshscope.stream.decoding import Declared, Mark, Scope
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS
-from meshscope.stream.join import Join
+from meshscope.stream.join import FORGET_MS, Join
 from meshscope.stream.record import dump, load
 from meshscope.stream.statements import MAX_OPEN
 from meshscope.stream.step import Timing
@@ -252,6 +252,27 @@ def test_only_bodies_that_differ_are_needed() -> None:
     run(mesh.join.snapshot(f"{CLUSTER}/{PROXY}", 0, full.snapshot))
     mesh.wait(1_000)
     assert len(mesh.broker.requests[0].digests) == 1
+
+
+@pytest.mark.parametrize("is_mentioned", [False, True])
+def test_bodies_that_no_agent_mentions_for_days_are_forgotten_and_asked_for_when_needed(
+    is_mentioned: bool,
+) -> None:
+    """Endpoints change all the time, so what was ever published would take all memory."""
+    mesh = in_sync(a=1)
+    made = mesh.hold(a=2)
+    for _ in range(2):
+        mesh.wait(FORGET_MS)
+        mesh.declare(a=1)
+        if is_mentioned:
+            mesh.bodies(made)
+    mesh.declare(a=3)
+    mesh.work()
+    mesh.wait(2_000)
+    assert bool(mesh.broker.requests) is not is_mentioned
+    mesh.bodies(made)
+    mesh.wait(60_000)
+    assert "3" in [fact for fact in mesh.broker.facts if isinstance(fact, Drift)][-1].expected
 
 
 def test_nothing_is_said_before_a_complete_list() -> None:

@@ -68,6 +68,22 @@ def test_what_is_missing_is_asked_for_again() -> None:
     assert compare.calls == 2
 
 
+def test_judgements_with_many_differences_make_room_for_fewer_others() -> None:
+    """Or a mesh in which every proxy drifts in everything would take all memory."""
+    judgements = Judgements(limit=25)
+    compare = Counted(Judgement("drift", unverifiable=tuple(map(str, range(10)))))
+    each = [snapshot("p", a=number) for number in range(2, 5)]
+    for one in (each[0], each[1], each[0], each[2], each[0]):
+        judgements.of(expectation(("a", 1)), one, compare)
+    assert compare.calls == 3, "two of weight 11 fit, of which the first was used last"
+    judgements.of(expectation(("a", 1)), each[1], compare)
+    assert compare.calls == 4
+    large = Counted(Judgement("drift", unverifiable=tuple(map(str, range(100)))))
+    for _ in range(2):
+        judgements.of(expectation(("a", 1)), snapshot("p", a=9), large)
+    assert large.calls == 1, "the latest is kept whatever its weight"
+
+
 def test_only_the_latest_are_kept() -> None:
     judgements, compare = Judgements(limit=1), Counted()
     one, other = snapshot("p", a=2), snapshot("p", a=3)

@@ -8,7 +8,7 @@ state with its outbox, the facts of the outbox, state without it.
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import uuid4
 
 from meshscope.analysis.mesh import DEFAULT_REVISION
@@ -30,6 +30,10 @@ from meshscope.stream.verification import leave, receive, verify
 from meshscope.transport.partition import partition_of
 
 log = logging.getLogger(__name__)
+
+FORGET_MS: Final = 2 * 24 * 60 * 60 * 1000
+"""Shards and bodies that are not mentioned for so long are forgotten. Agents say daily what their
+proxies hold."""
 
 Compute = Callable[[Callable[[], Step]], Awaitable[Step]]
 """Runs a decision; the shell does so outside of its event loop."""
@@ -105,6 +109,7 @@ class Join:
         self._clock = clock
         self._compute = compute
         self._new_life = new_life
+        self._forget_at = clock().monotonic + FORGET_MS
 
     @property
     def proxies(self) -> int:
@@ -113,6 +118,10 @@ class Join:
 
     def broadcast(self, event: BroadcastEvent) -> None:
         """A record of a broadcast topic was read."""
+        now = self._clock().monotonic
+        if now >= self._forget_at:
+            self._broadcast.policies.forget()
+            self._forget_at = now + FORGET_MS
         self._note(self._broadcast.apply(event))
 
     def read_up_to(self, partition: int, offset: int) -> None:

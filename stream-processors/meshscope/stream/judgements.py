@@ -13,7 +13,9 @@ from meshscope.stream.expectation import Expectation
 from meshscope.stream.judgement import Judgement
 from meshscope.stream.observation import Missing
 
-MAX_JUDGEMENTS: Final = 4_096
+MAX_WEIGHT: Final = 50_000
+"""Judgements that are kept, and the differences in them, which take some kilobytes each: a proxy
+that was sent nothing for weeks differs in hundreds of policies."""
 
 _Name = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 
@@ -22,11 +24,12 @@ class Judgements:
     """The latest judgements.
 
     Args:
-        limit: How many are kept.
+        limit: How many are kept, counted as `_weight` does; always the latest one.
     """
 
-    def __init__(self, limit: int = MAX_JUDGEMENTS) -> None:
+    def __init__(self, limit: int = MAX_WEIGHT) -> None:
         self._found: OrderedDict[_Name, Judgement] = OrderedDict()
+        self._weight = 0
         self._limit = limit
 
     def of(
@@ -50,7 +53,12 @@ class Judgements:
             if isinstance(found, Missing):
                 return found
             known = self._found[name] = found
-            if len(self._found) > self._limit:
-                self._found.popitem(last=False)
+            self._weight += _weight(found)
+            while self._weight > self._limit and len(self._found) > 1:
+                self._weight -= _weight(self._found.popitem(last=False)[1])
         self._found.move_to_end(name)
         return known
+
+
+def _weight(judgement: Judgement) -> int:
+    return 1 + len(judgement.differences) + len(judgement.equivalents) + len(judgement.unverifiable)

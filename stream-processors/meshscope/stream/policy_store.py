@@ -6,32 +6,46 @@ from meshscope.events.facts import PolicyBody, PolicyShard
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Content, content_from_bytes
 
+_Fact = PolicyShard | PolicyBody
+
 
 class PolicyStore:
-    """Content-addressed, so nothing in it ever changes; bodies stay bytes until one is needed."""
+    """Content-addressed, so nothing in it ever changes; bodies stay bytes until one is needed.
+
+    It would grow for ever, since endpoints change all the time. What neither came nor was needed
+    between two calls of `forget` is gone; whoever needs it later asks for it.
+    """
 
     def __init__(self) -> None:
-        self._shards: dict[str, PolicyShard] = {}
-        self._bodies: dict[str, PolicyBody] = {}
-
-    def add(self, fact: PolicyShard | PolicyBody) -> None:
-        """Keep a shard or body."""
-        if isinstance(fact, PolicyShard):
-            self._shards[fact.digest] = fact
-        else:
-            self._bodies[fact.digest] = fact
+        self._recent: dict[str, _Fact] = {}
+        self._older: dict[str, _Fact] = {}
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._shards or digest in self._bodies
+        return digest in self._recent or digest in self._older
+
+    def add(self, fact: _Fact) -> None:
+        """Keep a shard or body."""
+        self._recent[fact.digest] = fact
+
+    def forget(self) -> None:
+        """Drop what neither came nor was needed since the last call."""
+        self._recent, self._older = {}, self._recent
 
     def shard(self, digest: str) -> PolicyShard | None:
         """The shard with this digest, if it came."""
-        return self._shards.get(digest)
+        found = self._find(digest)
+        return found if isinstance(found, PolicyShard) else None
 
     def content(self, digest: str) -> Content | None:
         """What the policy with this digest decides, if its body came."""
-        body = self._bodies.get(digest)
-        return None if body is None else _content(body.kind, body.content)
+        found = self._find(digest)
+        return _content(found.kind, found.content) if isinstance(found, PolicyBody) else None
+
+    def _find(self, digest: str) -> _Fact | None:
+        found = self._recent.get(digest)
+        if found is None and (found := self._older.get(digest)) is not None:
+            self._recent[digest] = found
+        return found
 
 
 @lru_cache(maxsize=10_000)
