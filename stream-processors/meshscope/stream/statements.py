@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Final, Literal
 
 import msgspec
@@ -33,6 +34,8 @@ MAX_TEXT: Final = 1_000
 MAX_FIELDS: Final = 40
 MAX_UNVERIFIABLE: Final = 100
 MAX_EQUIVALENTS: Final = 50
+MAX_EQUIVALENT_BYTES: Final = 200_000
+"""A verdict shows that many differences in form, or so many bytes of them; it counts all."""
 
 
 class Statements:
@@ -274,7 +277,7 @@ class Statements:
             differences=differences,
             policies=policies,
             coverage=_coverage(snapshot),
-            equivalents=tuple(map(_clipped, equivalents[:MAX_EQUIVALENTS])),
+            equivalents=_shown(equivalents),
             notes=_first(filter(None, (*notes, clock_skew.note(self._record.clock_skew)))),
         )
         looks = digest_bytes("verdict", content_bytes(fact))
@@ -350,6 +353,14 @@ def _first(lines: Iterable[str]) -> tuple[str, ...]:
     listed = [_clip(line) for line in lines]
     rest = len(listed) - MAX_UNVERIFIABLE
     return (*listed[:MAX_UNVERIFIABLE], *([f"… and {rest} more"] if rest > 0 else []))
+
+
+def _shown(equivalents: Sequence[EquivalentDifference]) -> tuple[EquivalentDifference, ...]:
+    shown = [_clipped(each) for each in equivalents[:MAX_EQUIVALENTS]]
+    sizes = accumulate(len(msgspec.json.encode(each)) for each in shown)
+    return tuple(
+        each for each, size in zip(shown, sizes, strict=True) if size <= MAX_EQUIVALENT_BYTES
+    )
 
 
 def _clipped(difference: EquivalentDifference) -> EquivalentDifference:
