@@ -90,8 +90,18 @@ def test_a_proxy_that_is_gone_becomes_a_row() -> None:
     assert set(row.row) == set(columns_in_schema()["snapshots"]) - SET_BY_CLICKHOUSE
 
 
+def test_a_cluster_may_have_slashes_in_its_name() -> None:
+    row = row_of(RESOURCES, place(RESOURCES), b"kubernetes/projects/x/apps/Pod/shop/cart", None)
+    assert row is not None
+    assert (row.row["cluster"], row.row["api_group"], row.row["name"]) == (
+        "projects/x",
+        "apps",
+        "cart",
+    )
+
+
 def test_a_tombstone_with_a_broken_key_is_poison() -> None:
-    with pytest.raises(PoisonValue, match="'nonsense' does not have six parts"):
+    with pytest.raises(PoisonValue, match="'nonsense' is not origin/cluster"):
         row_of(RESOURCES, place(RESOURCES), b"nonsense", None)
 
 

@@ -55,3 +55,16 @@ class Resource:
     def key(self, origin: str, cluster: str) -> str:
         """Key of its record on the topic of resources."""
         return f"{origin}/{cluster}/{self.group}/{self.kind}/{self.namespace}/{self.name}"
+
+
+def key_parts(key: str) -> tuple[str, str, str, str, str, str]:
+    """Origin, cluster, group, kind, namespace and name that `Resource.key` made a key of.
+
+    Raises:
+        ValueError: It is no such key.
+    """
+    if key.count("/") < 5:
+        raise ValueError(f"key {key!r} is not origin/cluster/group/kind/namespace/name")
+    # Names in Kubernetes hold no slash, but the id of a cluster may.
+    origin, *cluster, group, kind, namespace, name = key.split("/")
+    return origin, "/".join(cluster), group, kind, namespace, name

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from meshscope.events import facts
 from meshscope.events.codec import PoisonValue, decode
+from meshscope.events.resource import key_parts
 from meshscope.events.topics import RESOURCES, SNAPSHOTS, Topic
 from meshscope.policy.canonical import digest_bytes
 
@@ -77,10 +78,10 @@ def _tombstone(topic: Topic, place: Place, key: bytes) -> TableRow | None:
     gone = {"deleted": True, "observed_at": instant(place.broker_at)}
     text = key.decode(errors="replace")
     if topic is RESOURCES:
-        parts = text.split("/")
-        if len(parts) != 6:
-            raise PoisonValue(f"the tombstone's key {text!r} does not have six parts")
-        origin, cluster, group, kind, namespace, name = parts
+        try:
+            origin, cluster, group, kind, namespace, name = key_parts(text)
+        except ValueError as error:
+            raise PoisonValue(f"a tombstone: {error}") from error
         return TableRow(
             "resources",
             _EMPTY_RESOURCE

@@ -13,7 +13,7 @@ from meshscope.events.facts import (
     Snapshot,
     Sync,
 )
-from meshscope.events.resource import Resource
+from meshscope.events.resource import Resource, key_parts
 from meshscope.events.topics import CONTROL_PLANE_STATE, POLICIES, RESOURCES
 from meshscope.policy.canonical import IR_VERSION, content_bytes, digest_bytes
 from meshscope.policy.key import PolicyKey
@@ -95,11 +95,11 @@ def snapshot(key: bytes | None, value: bytes) -> Snapshot:
 
 
 def _declared(key: str, value: bytes | None) -> Declared:
-    parts = key.split("/")
-    if len(parts) < 6:
-        raise PoisonValue(f"key {key!r} is not origin/cluster/group/kind/namespace/name")
-    # Kubernetes names hold no slash, but the id of a cluster may.
-    scope = Scope(parts[0], "/".join(parts[1:-4]))
+    try:
+        origin, cluster, *_ = key_parts(key)
+    except ValueError as error:
+        raise PoisonValue(str(error)) from error
+    scope = Scope(origin, cluster)
     if value is None:
         return Declared(scope, key, None)
     fact: DeclaredResource = decode(value, DeclaredResource)
