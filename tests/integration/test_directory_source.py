@@ -177,3 +177,16 @@ async def test_touching_a_file_is_no_change(directory: Path, watch: Watch) -> No
     (directory / "b.yaml").write_text(manifest("b"))
     # Had touching counted, the first change would name "a", alone or beside "b".
     assert await watched.changed() == (["b"], [])
+
+
+async def test_a_file_that_is_replaced_with_its_old_time_and_size_is_read_again(
+    directory: Path, watch: Watch
+) -> None:
+    """As by `rsync --times --inplace`, or a restore from an archive."""
+    watched = await watch(directory)
+    await watched.next()
+    file = directory / "a.yaml"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_text(manifest("a", "wish"))
+    os.utime(file, ns=times)
+    assert await watched.changed() == (["a"], [])

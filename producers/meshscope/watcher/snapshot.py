@@ -12,7 +12,10 @@ from meshscope.watcher.manifests import Manifests, read_file, without_duplicates
 from meshscope.watcher.problem import Problem, ProblemCode
 
 Mark = tuple[int, int, int, int]
-"""Device, inode, time of the last change and size of a file: it changes with the file."""
+"""Device, inode, time of the last change and size of a file: it changes with the file.
+
+The time is that of the inode (ctime). That of the content (mtime) is set back by programs that copy
+files with their times, and says nothing of a file that can be read since its mode was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class DirectoryReader:
             except OSError as error:
                 raise UnreadableFile(str(path), str(error)) from error
             name = path.relative_to(self.directory).as_posix()
-            marks[name] = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+            marks[name] = (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size)
         return marks
 
     def read(self, marks: Mapping[str, Mark]) -> DirectorySnapshot:
