@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from join_simulation import open_drifts, verdicts
 from small_mesh import CLUSTER, ORIGIN, judge, policy, project, resource
 from stream_mesh import Inputs, MeshBroker, Worker, until
@@ -24,6 +25,7 @@ from meshscope.events.topics import (
     SNAPSHOTS,
 )
 from meshscope.stream.app import APP_ID
+from meshscope.transport.partition import partition_of
 
 pytestmark = pytest.mark.integration
 
@@ -199,12 +201,16 @@ def test_poison_on_every_topic_is_put_aside_once(
         broker.send(topic, b"key", b"poison", headers={"from": b"test"})
         broker.send(topic, b"\xff", wrong_place)
         broker.send(topic, None, None)
+    # As large as a record may be, so that its dead letter with its headers is larger.
+    large = Producer({"bootstrap.servers": broker.address, "message.max.bytes": 2_000_000})
+    large.produce(EVIDENCE.name, key=b"key", value=b"x" * 1_048_000)
+    assert large.flush(20) == 0
     inputs.mark()
     inputs.hold("p1.shop", {"a": 2})
     worker = start()
     agree(inputs, 40, worker.tail)
     letters = until(
-        lambda: (all_ := broker.records(DEAD_LETTER)) and len(all_) >= 15 and all_,
+        lambda: (all_ := broker.records(DEAD_LETTER)) and len(all_) >= 16 and all_,
         20,
         lambda: [each.headers for each in broker.records(DEAD_LETTER)] + [worker.tail()],
     )
@@ -212,7 +218,7 @@ def test_poison_on_every_topic_is_put_aside_once(
         (each.headers["ms-topic"].decode(), each.headers["ms-partition"], each.headers["ms-offset"])
         for each in letters
     }
-    assert len(places) == len(letters) == 15
+    assert len(places) == len(letters) == 16
     assert {topic for topic, _, _ in places} == {topic.name for topic in topics}
     first = next(
         each
@@ -228,7 +234,7 @@ def test_poison_on_every_topic_is_put_aside_once(
     worker.wait_ready()
     inputs.hold("p1.shop", {"a": 1})
     agree(inputs, 40, worker.tail)
-    assert len(broker.records(DEAD_LETTER)) == 15
+    assert len(broker.records(DEAD_LETTER)) == 16
 
 
 def test_missing_bodies_are_asked_for(inputs: Inputs, start: Callable[..., Worker]) -> None:
@@ -244,6 +250,39 @@ def test_missing_bodies_are_asked_for(inputs: Inputs, start: Callable[..., Worke
     assert verdicts(broker.facts()) == {"p1.shop": "unknown"}
     inputs.hold("p1.shop", {"a": 2})
     agree(inputs, 20, worker.tail)
+
+
+def neighbours(place: Callable[[str], str], partitions: int) -> tuple[str, str]:
+    """Two names whose records stand in one partition."""
+    first = "n0"
+    wanted = partition_of(place(first).encode(), partitions)
+    names = (f"n{number}" for number in range(1, 1_000))
+    second = next(
+        name for name in names if partition_of(place(name).encode(), partitions) == wanted
+    )
+    return first, second
+
+
+def test_records_that_the_broker_passed_over_are_read_after_all(
+    inputs: Inputs, start: Callable[..., Worker]
+) -> None:
+    """It shows the second record of a partition after the third."""
+    broker = inputs.broker
+    one, other = neighbours(lambda name: resource(name, {}).key(ORIGIN, CLUSTER), 4)
+    proxy, neighbour = neighbours(lambda name: f"{CLUSTER}/{name}.shop", 4)
+    inputs.declare(resource(one, {"a": 1}))
+    inputs.mark()
+    inputs.hold(f"{proxy}.shop", {"a": 1})
+    worker = start(HIDES_ONCE_OF=f"{RESOURCES.name},{SNAPSHOTS.name}")
+    until(lambda: verdicts(broker.facts()) == {f"{proxy}.shop": "in-sync"}, 30, worker.tail)
+
+    inputs.hold(f"{proxy}.shop", {"a": 2})
+    inputs.hold(f"{neighbour}.shop", {"a": 1})
+    agree(inputs, 10, worker.tail)
+    inputs.declare(resource(one, {"a": 3}))
+    inputs.declare(resource(other, {"b": 1}))
+    agree(inputs, 10, worker.tail)
+    assert worker.status()["ms_offset_gaps_total"] == 0
 
 
 def test_a_broker_with_a_new_log_ends_the_worker_which_then_starts_afresh(

@@ -21,8 +21,9 @@ from meshscope.history.batch import (
     is_ready,
 )
 from meshscope.history.errors import RowsRejected, StoreAway, StoreMisconfigured, meaning
-from meshscope.history.positions import first_offset, is_written, may_have_been_hidden
+from meshscope.history.positions import first_offset, is_written
 from meshscope.history.rows import Place
+from meshscope.transport.hidden_records import may_have_been_hidden
 
 ROOM = Path(errors.__file__).parent
 

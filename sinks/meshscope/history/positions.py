@@ -13,7 +13,6 @@ rebalance, the same row has the same event_id, and `FINAL` shows it once.
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from meshscope.history.rows import Place
 
@@ -22,8 +21,6 @@ Partition = tuple[str, int]
 
 Highest = Mapping[tuple[str, str, str, int], int]
 """Per table, log epoch, topic and partition the highest offset that is written."""
-
-FRESH_SECONDS: Final = 2.0
 
 
 def is_written(highest: Highest, place: Place, table: str) -> bool:
@@ -46,18 +43,3 @@ def first_offset(highest: Highest, log_epoch: str, partition: Partition, committ
     """
     is_known = any(key[1:] == (log_epoch, *partition) for key in highest)
     return max(committed, 0) if is_known else 0
-
-
-def may_have_been_hidden(expected: int, offset: int, age_seconds: float) -> bool:
-    """Whether the records between the expected and this offset may still appear.
-
-    Apache Kafka never shows a record before the ones in front of it. The embedded broker does for
-    some milliseconds if several producers write to one partition at once: it gives a batch its
-    offsets before it stores it. Older gaps are those of compaction and retention.
-
-    Args:
-        expected: Offset after the last one that was read.
-        offset: The one that came.
-        age_seconds: How long ago the broker took it, by a clock that may be wrong.
-    """
-    return offset > expected and abs(age_seconds) < FRESH_SECONDS

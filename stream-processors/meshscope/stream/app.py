@@ -25,6 +25,7 @@ from meshscope.events.codec import PoisonValue, decode
 from meshscope.events.facts import Drift, Finding
 from meshscope.events.topics import (
     CONTROL_PLANE_STATE,
+    DEAD_LETTER,
     EVIDENCE,
     POLICIES,
     RESOURCES,
@@ -42,6 +43,7 @@ from meshscope.stream.join import Join
 from meshscope.stream.judgement import Judge, Project
 from meshscope.stream.ledger import AnomalyRecord, Ledger
 from meshscope.stream.outlet import Headers, Outlet, own_headers
+from meshscope.stream.passed_over import PassedOver
 from meshscope.stream.record import ProxyRecord
 from meshscope.stream.settings import WorkerSettings
 from meshscope.stream.step import Now, Step, Timing
@@ -148,6 +150,7 @@ class StreamWorker:
         )
         self._ledger = Ledger(self._anomalies, self._outlet.anomaly, this_moment)
         self._reader = BroadcastReader(settings.broker, self._join)
+        self._passed_over = PassedOver(settings.broker)
 
         self._agent("snapshots", (SNAPSHOTS,), self._snapshot)
         self._agent("evidence", (EVIDENCE,), self._evidence)
@@ -209,18 +212,26 @@ class StreamWorker:
             await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
         except TimeoutError as error:
             stop_at_once(EXIT_RESTART, "records came, but the tables were never recovered", error)
-        place = f"{message.topic}[{message.partition}]@{message.offset}"
+        try:
+            expected = self._next_offset(message.topic, message.partition)
+            for passed_over in await self._passed_over.before(message, expected):
+                await self._process(name, passed_over, handle)
+            await self._process(name, message, handle)
+        except Exception as error:
+            stop_at_once(EXIT_RESTART, f"{_place(message)} could not be processed", error)
+
+    async def _process(
+        self, name: str, message: Any, handle: Callable[[Any], Awaitable[None]]
+    ) -> None:
         self._gaps.saw(message.topic, message.partition, message.offset)
         try:
-            try:
-                await handle(message)
-                self._poison_in_a_row[message.topic] = 0
-            except PoisonValue as error:
-                await self._put_aside(name, place, message, error)
-        except Exception as error:
-            stop_at_once(EXIT_RESTART, f"{place} could not be processed", error)
+            await handle(message)
+            self._poison_in_a_row[message.topic] = 0
+        except PoisonValue as error:
+            await self._put_aside(name, message, error)
 
-    async def _put_aside(self, name: str, place: str, message: Any, error: PoisonValue) -> None:
+    async def _put_aside(self, name: str, message: Any, error: PoisonValue) -> None:
+        place = _place(message)
         in_a_row = self._poison_in_a_row.get(message.topic, 0) + 1
         self._poison_in_a_row[message.topic] = in_a_row
         if in_a_row > self._settings.max_poison:
@@ -281,15 +292,18 @@ class StreamWorker:
 
     def _progress(self) -> dict[tuple[str, int], int]:
         """Next offset to be processed, of the partitions that this worker has."""
-        done = {}
-        for topic in (SNAPSHOTS.name, EVIDENCE.name):
-            for number in self._partitions:
-                seen = self._gaps.next_offset(topic, number)
-                if seen is None:
-                    # Not the position: what was fetched may have been lost before an agent saw it.
-                    seen = self.app.consumer._committed_offset.get(TP(topic, number))
-                done[topic, number] = seen or 0
-        return done
+        return {
+            (topic, number): self._next_offset(topic, number)
+            for topic in (SNAPSHOTS.name, EVIDENCE.name)
+            for number in self._partitions
+        }
+
+    def _next_offset(self, topic: str, partition: int) -> int:
+        seen = self._gaps.next_offset(topic, partition)
+        if seen is None:
+            # Not the position: what was fetched may have been lost before an agent saw it.
+            seen = self.app.consumer._committed_offset.get(TP(topic, partition))
+        return seen or 0
 
     async def _tell(self) -> None:
         """Keep the status file up to date."""
@@ -404,7 +418,8 @@ def _faust_app(settings: WorkerSettings) -> Any:
         broker_commit_interval=1.0,
         producer_acks=-1,
         producer_request_timeout=40.0,
-        producer_max_request_size=1_000_000,
+        # A dead letter may be a little larger than the largest record there can be.
+        producer_max_request_size=DEAD_LETTER.max_message_bytes,
         stream_wait_empty=True,
         worker_redirect_stdouts=False,
     )
@@ -415,6 +430,10 @@ def _raw() -> Any:
     return faust.Schema(
         key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )
+
+
+def _place(message: Any) -> str:
+    return f"{message.topic}[{message.partition}]@{message.offset}"
 
 
 def _key(message: Any) -> str:

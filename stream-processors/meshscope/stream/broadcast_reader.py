@@ -8,15 +8,17 @@ start.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from meshscope.events.codec import PoisonValue
 from meshscope.events.topics import CONTROL_PLANE_STATE, POLICIES, RESOURCES
 from meshscope.stream.decoding import broadcast_event
 from meshscope.stream.join import Join
+from meshscope.transport.hidden_records import may_have_been_hidden
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +31,14 @@ class BroadcastReader:
     Args:
         broker: Bootstrap servers.
         join: What is fed.
+        wall: Clock to compare with the broker's, in seconds since 1970.
     """
 
-    def __init__(self, broker: str, join: Join) -> None:
+    def __init__(self, broker: str, join: Join, wall: Callable[[], float] = time.time) -> None:
         self._broker = broker
         self._join = join
+        self._wall = wall
+        self._next: dict[TopicPartition, int] = {}
         self.poison = 0
         self.caught_up = False
         self._consumer: AIOKafkaConsumer | None = None
@@ -64,9 +69,8 @@ class BroadcastReader:
             await consumer.seek_to_beginning(*partitions)
             while True:
                 batches = await consumer.getmany(timeout_ms=100, max_records=2_000)
-                for messages in batches.values():
-                    for message in messages:
-                        self._take(message.topic, message.key, message.value)
+                for partition, messages in batches.items():
+                    self._take_all(consumer, partition, messages)
                 for partition in partitions:
                     if partition.topic == RESOURCES.name:
                         position = await consumer.position(partition)
@@ -78,6 +82,22 @@ class BroadcastReader:
         finally:
             self._consumer = None
             await consumer.stop()
+
+    def _take_all(
+        self,
+        consumer: AIOKafkaConsumer,
+        partition: TopicPartition,
+        messages: Iterable[ConsumerRecord],
+    ) -> None:
+        """Take records up to one in front of which others may still appear, and go back there."""
+        for message in messages:
+            expected = self._next.get(partition, message.offset)
+            age_seconds = self._wall() - message.timestamp / 1000
+            if may_have_been_hidden(expected, message.offset, age_seconds):
+                consumer.seek(partition, expected)
+                return
+            self._take(message.topic, message.key, message.value)
+            self._next[partition] = message.offset + 1
 
     def _take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         try:
