@@ -15,7 +15,7 @@ from meshscope.agent.settings import SettingsError, from_environment
 from meshscope.agent.signs import Signs, Updates, read_signs, refused, wants_dump
 from meshscope.agent.spool import Record, Spool, SpoolError
 from meshscope.agent.state import certificates, proxy_state, refused_updates, unreachable
-from meshscope.events.codec import decode
+from meshscope.events.codec import MAX_VALUE_BYTES, decode
 from meshscope.events.facts import (
     PolicyBody,
     PolicyShard,
@@ -215,6 +215,37 @@ class TestPublication:
         one = {r.key for r in publish(self.start, what("a"), ProxyState(), 9, "0.1").records[:-1]}
         two = {r.key for r in publish(self.start, other, ProxyState(), 9, "0.1").records[:-1]}
         assert one == two
+
+    def test_what_is_too_large_is_said_as_long_as_the_proxy_holds_it(self) -> None:
+        large = what("a", discovery="x" * MAX_VALUE_BYTES)
+        first = publish(self.start, large, ProxyState(), 9, "0.1")
+        assert [record.topic for record in first.records] == [POLICIES.name, SNAPSHOTS.name]
+        (reason,) = first.oversized
+        assert reason.startswith(f"destination {next(iter(large.policies))}: a PolicyBody takes")
+        assert facts_in(first.records)[-1].state.error == reason
+
+        again = publish(first.publisher, large, ProxyState(), 10, "0.1")
+        assert again.records == (), "it was said"
+        changed = publish(again.publisher, large, ProxyState(draining=1), 11, "0.1")
+        assert facts_in(changed.records)[-1].state.error == reason
+        assert changed.oversized == (), "the log of the agent has it once"
+        gone = publish(changed.publisher, what("a"), ProxyState(draining=1), 12, "0.1")
+        assert facts_in(gone.records)[-1].state.error == ""
+
+    def test_a_snapshot_that_is_too_large_says_that_and_no_more(self) -> None:
+        names = [f"outbound|{number}||{'x' * 250}.example" for number in range(4_000)]
+        large = held(PROXY, what("a").policies.values(), 5, (1, 0, 0), names)
+        said = publish(self.start, large, ProxyState(connected=True), 9, "0.1")
+        snapshot = facts_in(said.records)[-1]
+        assert snapshot.state.error.startswith("a Snapshot takes")
+        assert (snapshot.proxy, snapshot.root, snapshot.state.connected) == (
+            PROXY.proxy,
+            large.root,
+            True,
+        )
+        assert snapshot.shards == snapshot.unreferenced == ()
+        assert said.oversized == (snapshot.state.error,)
+        assert publish(said.publisher, large, ProxyState(connected=True), 10, "0.1").records == ()
 
     def test_readers_get_what_they_ask_for_and_the_proxy_holds(self) -> None:
         holds = what("a")

@@ -4,9 +4,11 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from meshscope.agent.spool import Spool
+from meshscope.agent.spool import Spool, SpoolError
+from meshscope.events.topics import DEAD_LETTER
+from meshscope.transport.fatal_errors import is_fatal
 from meshscope.transport.sending_time import sent_at_header
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ def producer_config(brokers: str, client_id: str) -> dict[str, Any]:
         "compression.type": "zstd",
         "delivery.timeout.ms": 30_000,
         "queue.buffering.max.kbytes": 16 * 1024,
+        # A dead letter may be a little larger than the largest record there can be.
+        "message.max.bytes": DEAD_LETTER.max_message_bytes,
         "reconnect.backoff.max.ms": 5_000,
         "statistics.interval.ms": 0,
         "log.connection.close": False,
@@ -62,16 +66,22 @@ class Delivery:
         self._in_flight: set[int] = set()
         self._acknowledged: list[int] = []
         self._given_up = False
-        self._is_fatal = False
         self._last_error = ""
+        self._spool_error = ""
 
     def step(self) -> None:
         """Hand over what fits, take in delivery reports, forget what was acknowledged."""
-        self._producer.poll(0)
-        self._spool.acknowledge(self._acknowledged)
-        self._acknowledged.clear()
-        if self._is_fatal:
+        try:
+            self._step()
+        except KafkaException as error:
+            if not is_fatal(error.args[0]):
+                raise
+            log.warning("another producer takes the place of this one: %s", error)
             self.renew()
+
+    def _step(self) -> None:
+        self._producer.poll(0)
+        self._forget_acknowledged()
         if self._given_up:
             # Order matters: nothing new until all that is in flight came back, then from the start.
             if self._in_flight:
@@ -100,7 +110,7 @@ class Delivery:
         self._generation += 1
         self._in_flight.clear()
         self._sent_up_to = 0
-        self._given_up = self._is_fatal = False
+        self._given_up = False
         self._producer.purge()
         self._producer = self._make_producer()
 
@@ -111,10 +121,24 @@ class Delivery:
 
     def close(self, timeout_seconds: float) -> int:
         """Give what is in flight a last chance; returns how many records stay in the spool."""
-        self._producer.flush(timeout_seconds)
-        self._spool.acknowledge(self._acknowledged)
-        self._acknowledged.clear()
+        try:
+            self._producer.flush(timeout_seconds)
+        except KafkaException as error:
+            log.warning("the broker may not have all that was sent: %s", error)
+        self._forget_acknowledged()
         return len(self._spool)
+
+    def _forget_acknowledged(self) -> None:
+        """What cannot be taken out of the spool now is taken out later, or sent twice."""
+        try:
+            self._spool.acknowledge(self._acknowledged)
+        except SpoolError as error:
+            if str(error) != self._spool_error:
+                log.error("%s", error)
+            self._spool_error = str(error)
+        else:
+            self._acknowledged.clear()
+            self._spool_error = ""
 
     def _report(self, number: int) -> Callable[[KafkaError | None, Message], None]:
         generation = self._generation
@@ -128,7 +152,6 @@ class Delivery:
                 self._last_error = ""
                 return
             self._given_up = True
-            self._is_fatal = self._is_fatal or error.fatal()
             if error.str() != self._last_error:
                 log.warning("the broker did not take a record, it stays in the spool: %s", error)
             self._last_error = error.str()

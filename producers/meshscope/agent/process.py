@@ -15,7 +15,7 @@ from meshscope.agent.publication import Held, Publisher, answer, held, publish
 from meshscope.agent.requests import Requests
 from meshscope.agent.settings import AgentSettings
 from meshscope.agent.signs import CLUSTERS, ROUTES, STATS, Signs, read_signs, refused, wants_dump
-from meshscope.agent.spool import Spool, SpoolError
+from meshscope.agent.spool import Record, Spool, SpoolError
 from meshscope.agent.state import (
     certificates,
     incomplete_lines,
@@ -66,6 +66,7 @@ class Loop:
     last_state: ProxyState | None = None
     epoch_of_log: str = ""
     error: str = ""
+    spool_error: str = ""
     readings: Readings = field(default_factory=lambda: Readings(REMEMBERED_BYTES))
     _due: dict[str, float] = field(default_factory=dict)
 
@@ -103,20 +104,36 @@ class Loop:
         if what is None:
             return
         publication = publish(self.publisher, what, state, self.now_ms(), self.version)
-        try:
-            self.spool.put(publication.records)
-            asked = self.requests.read(what.proxy, self.now_ms())
-            self.spool.put(asked.unreadable)
-            if self.held is not None:
-                self.spool.put(answer(self.held, asked.digests))
-        except SpoolError as error:
+        if not self._keep(publication.records):
             # The publisher stays as it was, so the same is said again when there is room.
-            self._tell(str(error))
             return
         for reason in publication.oversized:
-            log.error("a policy is too large to be published: %s", reason)
+            log.error("what is too large is not published: %s", reason)
         self.publisher = publication.publisher
         self.last_state = state
+        asked = self.requests.read(what.proxy, self.now_ms())
+        answers = () if self.held is None else answer(self.held, asked.digests)
+        self._keep((*asked.unreadable, *answers))
+
+    def _keep(self, records: tuple[Record, ...]) -> bool:
+        """Put records into the spool; whether they are there."""
+        dropped = self.spool.dropped
+        try:
+            self.spool.put(records)
+        except SpoolError as error:
+            if str(error) != self.spool_error:
+                log.error("%s", error)
+            self.spool_error = str(error)
+            return False
+        if self.spool_error:
+            log.info("the spool can be written again")
+        self.spool_error = ""
+        if self.spool.dropped > dropped:
+            log.warning(
+                "the spool is full: %s snapshots that later ones replace were dropped",
+                self.spool.dropped - dropped,
+            )
+        return True
 
     async def _look_at_the_log(self) -> None:
         """Everything is announced again on a new log, and daily."""
@@ -154,11 +171,20 @@ class Loop:
 
     async def _read_configuration(self) -> None:
         read_at = self.now_ms()
+        answer = await self.admin.get(DUMP)
         try:
-            dump = read_config_dump(await self.admin.get(DUMP), self.settings.admin + DUMP)
+            dump = read_config_dump(answer, self.settings.admin + DUMP)
             inference = await asyncio.to_thread(infer, dump, self.readings)
         except UnreadableConfigDump as error:
             self._tell(str(error))
+            return
+        except Exception as error:
+            # A configuration that nobody thought of. An agent that ends over it could not say so,
+            # and what was said of its proxy before would stand.
+            self._tell(
+                f"the configuration could not be understood: {type(error).__name__}: {error}; "
+                f"report it, with what GET {self.settings.admin}{DUMP} says"
+            )
             return
         self._tell("")
         coverage = inference.coverage

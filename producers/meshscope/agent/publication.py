@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from meshscope.agent.spool import Record
 from meshscope.events.codec import OversizedValue, encode
 from meshscope.events.convert import policy_body, policy_shard, proxy_fields, shard_digests
-from meshscope.events.facts import ProxyState, Snapshot
+from meshscope.events.facts import PolicyBody, PolicyShard, ProxyState, Snapshot
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.topics import POLICIES, SNAPSHOTS
 from meshscope.policy.canonical import IR_VERSION, content_bytes, digest_bytes
@@ -67,6 +67,7 @@ class Publisher:
         started_at: Its beginning, in milliseconds.
         sequence: Number of the last snapshot.
         published: Digests of shards and bodies that stand on the log.
+        oversized: Why a policy or shard cannot be published, by digest.
         last: What the last snapshot said; None: there was none.
     """
 
@@ -74,11 +75,12 @@ class Publisher:
     started_at: int
     sequence: int = 0
     published: frozenset[str] = frozenset()
+    oversized: Mapping[str, str] = field(default_factory=dict)
     last: tuple[str, ProxyState] | None = None
 
     def forget(self) -> "Publisher":
         """The log is a new one, or it is time to announce: everything is published again."""
-        return replace(self, published=frozenset(), last=None)
+        return replace(self, published=frozenset(), oversized={}, last=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,8 @@ class Publication:
     """Records to be sent in this order, and the publisher afterwards.
 
     Attributes:
-        oversized: Policies that do not fit into a record, with the reason; the snapshot names them
-            in `state.error`, so that a reader does not wait for them in vain.
+        oversized: Why what does not fit into a record is not published, each said once; snapshots
+            say it in `state.error`, so that a reader does not wait for it in vain.
     """
 
     records: tuple[Record, ...]
@@ -103,21 +105,21 @@ def publish(
     Bodies and shards that the log does not hold yet go first, so that a reader who gets the
     snapshot seldom has to wait for them.
     """
-    if publisher.last == (what.root, state):
+    if publisher.last == (what.root, _told(state, what, publisher.oversized)):
         return Publication((), publisher)
-    records: list[Record] = []
-    oversized: list[str] = []
-    fresh: set[str] = set()
-    for digest, policy in what.policies.items():
-        if digest not in publisher.published:
-            _append(records, oversized, digest, policy_body(policy))
-            fresh.add(digest)
-    for shard in what.shards:
-        if shard.digest not in publisher.published:
-            _append(records, oversized, shard.digest, policy_shard(shard))
-            fresh.add(shard.digest)
-    if oversized:
-        state = replace(state, error="; ".join([state.error, *oversized]).lstrip("; "))
+    facts: dict[str, PolicyBody | PolicyShard] = {
+        digest: policy_body(policy)
+        for digest, policy in what.policies.items()
+        if digest not in publisher.published
+    }
+    facts |= {
+        shard.digest: policy_shard(shard)
+        for shard in what.shards
+        if shard.digest not in publisher.published
+    }
+    records, refused = _records(facts)
+    oversized = {**publisher.oversized, **refused}
+    state = _told(state, what, oversized)
     sequence = publisher.sequence + 1
     snapshot = Snapshot(
         id="",
@@ -138,35 +140,71 @@ def publish(
         agent_version=version,
         **proxy_fields(what.proxy),
     )
-    snapshot = replace(snapshot, id=digest_bytes("snapshot", content_bytes(snapshot)))
-    records.append(Record(SNAPSHOTS.name, what.proxy.id.encode(), encode(snapshot)))
+    try:
+        value = _named(snapshot)
+    except OversizedValue as error:
+        refused[what.root] = str(error)
+        value = _named(_without_lists(snapshot, str(error)))
+    records.append(Record(SNAPSHOTS.name, what.proxy.id.encode(), value))
     return Publication(
         tuple(records),
         replace(
             publisher,
             sequence=sequence,
-            published=publisher.published | fresh,
+            published=publisher.published | facts.keys(),
+            oversized=oversized,
             last=(what.root, state),
         ),
-        tuple(oversized),
+        tuple(refused.values()),
+    )
+
+
+def _told(state: ProxyState, what: Held, oversized: Mapping[str, str]) -> ProxyState:
+    """The state of a proxy, with what of its policies cannot be published."""
+    if not oversized:
+        return state
+    digests = (*what.policies, *(shard.digest for shard in what.shards))
+    reasons = [oversized[digest] for digest in digests if digest in oversized]
+    return replace(state, error="; ".join(filter(None, (state.error, *reasons))))
+
+
+def _named(snapshot: Snapshot) -> bytes:
+    return encode(replace(snapshot, id=digest_bytes("snapshot", content_bytes(snapshot))))
+
+
+def _without_lists(snapshot: Snapshot, error: str) -> Snapshot:
+    """What of a snapshot that is too large can be said: whose it is, and that it is too large."""
+    state = snapshot.state
+    return replace(
+        snapshot,
+        state=ProxyState(live=state.live, connected=state.connected, error=error),
+        shards=(),
+        unreferenced=(),
+        annotations={},
+        metadata=b"{}",
     )
 
 
 def answer(what: Held, digests: Iterable[str]) -> tuple[Record, ...]:
     """Records of the shards and bodies that a reader asks for, as far as the proxy holds them."""
     asked = set(digests)
+    facts: dict[str, PolicyBody | PolicyShard] = {
+        digest: policy_body(what.policies[digest])
+        for digest in sorted(asked & what.policies.keys())
+    }
+    facts |= {shard.digest: policy_shard(shard) for shard in what.shards if shard.digest in asked}
+    return tuple(_records(facts)[0])
+
+
+def _records(
+    facts: Mapping[str, PolicyBody | PolicyShard],
+) -> tuple[list[Record], dict[str, str]]:
+    """Records of shards and bodies, and why others are none, by digest."""
     records: list[Record] = []
-    oversized: list[str] = []
-    for digest in sorted(asked & what.policies.keys()):
-        _append(records, oversized, digest, policy_body(what.policies[digest]))
-    for shard in what.shards:
-        if shard.digest in asked:
-            _append(records, oversized, shard.digest, policy_shard(shard))
-    return tuple(records)
-
-
-def _append(records: list[Record], oversized: list[str], digest: str, fact: object) -> None:
-    try:
-        records.append(Record(POLICIES.name, digest.encode(), encode(fact)))
-    except OversizedValue as error:
-        oversized.append(f"{digest}: {error}")
+    refused: dict[str, str] = {}
+    for digest, fact in facts.items():
+        try:
+            records.append(Record(POLICIES.name, digest.encode(), encode(fact)))
+        except OversizedValue as error:
+            refused[digest] = f"{fact.kind} {digest}: {error}"
+    return records, refused

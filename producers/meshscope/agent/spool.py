@@ -6,7 +6,8 @@ first, since a later snapshot says what holds now; the loss is counted and repor
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -84,13 +85,15 @@ class Spool:
 
         Readers order lives by their beginning, so a clock that was set back must not make the new
         one look like the past.
+
+        Raises:
+            SpoolError: The file cannot be written.
         """
         row = self._db.execute("SELECT max(started_at) FROM life").fetchone()
         started_at = now_ms if row[0] is None else max(now_ms, int(row[0]) + 1)
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("DELETE FROM life")
-        self._db.execute("INSERT INTO life VALUES (?)", (started_at,))
-        self._db.execute("COMMIT")
+        with self._transaction():
+            self._db.execute("DELETE FROM life")
+            self._db.execute("INSERT INTO life VALUES (?)", (started_at,))
         return started_at
 
     def put(self, records: Iterable[Record]) -> None:
@@ -101,8 +104,7 @@ class Spool:
         """
         sized = [(record, _size(record)) for record in records]
         needed = sum(size for _, size in sized)
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._transaction():
             freed, dropped = self._make_room(needed)
             self._db.executemany(
                 "INSERT INTO record (topic, key, value, headers, size) VALUES (?, ?, ?, ?, ?)",
@@ -111,14 +113,6 @@ class Spool:
                     for r, size in sized
                 ],
             )
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise SpoolError(f"the spool {self._path} cannot be written: {error}") from error
-        except SpoolError:
-            self._db.execute("ROLLBACK")
-            raise
         self.bytes += needed - freed
         self.dropped += dropped
 
@@ -132,7 +126,8 @@ class Spool:
             if row is None:
                 raise SpoolError(
                     f"the spool {self._path} is full: {self.bytes} of {self._max_bytes} bytes hold "
-                    f"policies that the broker has not taken, and {needed} more are to be kept"
+                    f"policies that the broker has not taken, and {needed} more are to be kept; "
+                    "see why the broker is away, or raise MESHSCOPE_AGENT_SPOOL_BYTES"
                 )
             self._db.execute("DELETE FROM record WHERE number = ?", (row[0],))
             freed += row[1]
@@ -149,15 +144,33 @@ class Spool:
         return [Spooled(row[0], Record(row[1], row[2], row[3], _headers(row[4]))) for row in rows]
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
-        """Forget records that the broker has."""
+        """Forget records that the broker has.
+
+        Raises:
+            SpoolError: The file cannot be written; they are still in it.
+        """
         done = [(number,) for number in numbers]
         if not done:
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("DELETE FROM record WHERE number = ?", done)
-        self._db.execute("COMMIT")
+        with self._transaction():
+            self._db.executemany("DELETE FROM record WHERE number = ?", done)
         row = self._db.execute("SELECT coalesce(sum(size), 0) FROM record").fetchone()
         self.bytes = row[0]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that is written inside, or nothing."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise SpoolError(
+                f"the spool {self._path} cannot be written ({error}): see whether its disk is full"
+            ) from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def __len__(self) -> int:
         row = self._db.execute("SELECT count(*) FROM record").fetchone()

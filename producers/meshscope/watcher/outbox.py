@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from meshscope.events.topics import RESOURCES
+from meshscope.transport.fatal_errors import is_fatal
 from meshscope.watcher.declaration import Record
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Outbox:
     acknowledged is found again by comparing the source with the topics.
 
     Args:
-        make_producer: A new producer, at the start and when the broker's log is a new one.
+        make_producer: A new producer, at the start, on a new log and after a fatal error.
     """
 
     def __init__(self, make_producer: Callable[[], Producer]) -> None:
@@ -65,7 +66,6 @@ class Outbox:
         self._in_flight: set[Place] = set()
         self._not_before = 0.0
         self._last_error = ""
-        self._is_fatal = False
         self.ends: dict[int, int] = {}
 
     @property
@@ -90,9 +90,16 @@ class Outbox:
 
     def step(self) -> None:
         """Take in delivery reports and hand over what may be sent; never blocks."""
-        self._producer.poll(0)
-        if self._is_fatal:
+        try:
+            self._step()
+        except KafkaException as error:
+            if not is_fatal(error.args[0]):
+                raise
+            log.warning("another producer takes the place of this one: %s", error)
             self._renew()
+
+    def _step(self) -> None:
+        self._producer.poll(0)
         if time.monotonic() < self._not_before:
             return
         for place, entry in self._waiting.items():
@@ -114,14 +121,16 @@ class Outbox:
 
     def close(self, timeout_seconds: float) -> int:
         """Give what is in flight a last chance; returns how many records were not acknowledged."""
-        self._producer.flush(timeout_seconds)
+        try:
+            self._producer.flush(timeout_seconds)
+        except KafkaException as error:
+            log.warning("the broker may not have all that was sent: %s", error)
         return len(self)
 
     def _renew(self) -> None:
         """A new producer; reports of the old one mean nothing any more."""
         self._generation += 1
         self._in_flight.clear()
-        self._is_fatal = False
         self._producer.purge()
         self._producer = self._make_producer()
 
@@ -149,5 +158,4 @@ class Outbox:
         if error.str() != self._last_error:
             log.warning("the broker did not take a record, it is sent again: %s", error.str())
         self._last_error = error.str()
-        self._is_fatal = self._is_fatal or error.fatal()
         self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE_SECONDS

@@ -30,11 +30,12 @@ from meshscope.history.positions import (
     Partition,
     first_offset,
     is_written,
-    may_have_been_hidden,
 )
 from meshscope.history.rows import Place, row_of
 from meshscope.history.settings import HistorySettings
 from meshscope.history.writer import Writer
+from meshscope.transport.fatal_errors import is_fatal
+from meshscope.transport.hidden_records import may_have_been_hidden
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +268,7 @@ class Sink:
                 asynchronous=False,
             )
         except KafkaException as error:
-            if error.args[0].fatal():
+            if is_fatal(error.args[0]):
                 raise
             raise BrokerAway(f"it does not take offsets: {error}") from error
 
@@ -346,7 +347,7 @@ class Sink:
 
 
 def _check(error: KafkaError) -> None:
-    if error.fatal():
+    if is_fatal(error):
         raise KafkaException(error)
     log.warning("the broker says: %s", error)
 
