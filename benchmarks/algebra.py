@@ -20,6 +20,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from meshscope.algebra.conditions import route_match, rule
 from meshscope.algebra.decision_list import Decision, DecisionList, differences, review
@@ -47,14 +48,13 @@ def main(largest: int, seed: int) -> None:
             one_list(kind, make, number, chance)
     access(largest, chance)
     print("\nmade to be bad")
-    for kind, make in BAD.items():
-        one_list(kind, make, largest, chance)
+    for kind, bad in BAD.items():
+        one_list(kind, bad, largest, chance)
 
 
 def strings(chance: random.Random) -> None:
     """Single patterns."""
-    word = lambda: "".join(chance.choice("abcdefghij") for _ in range(8))  # noqa: E731
-    words = [word() for _ in range(SAMPLE)]
+    words = ["".join(chance.choices("abcdefghij", k=8)) for _ in range(SAMPLE)]
     patterns = [regex(f"/api/v[0-9]+/{w}/[^/]+(/.*)?") for w in words]
     operations: dict[str, Callable[[int], object]] = {
         "exact, prefix": lambda n: (exact(f"/{words[n]}"), prefix(f"/{words[n]}")),
@@ -155,10 +155,13 @@ def exact_paths(number: int, chance: random.Random) -> Matches:
 
 def prefixes(number: int, chance: random.Random) -> Matches:
     """Prefixes, some within others."""
-    kinds = ("prefix", "path_separated_prefix")
+    kinds: tuple[Literal["prefix", "path_separated_prefix"], ...] = (
+        "prefix",
+        "path_separated_prefix",
+    )
     return [
         RouteMatch(PathMatch(chance.choice(kinds), path(chance, number))) for _ in range(number)
-    ]  # type: ignore[arg-type]
+    ]
 
 
 def with_methods(number: int, chance: random.Random) -> Matches:

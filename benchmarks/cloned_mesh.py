@@ -127,12 +127,12 @@ class Story:
     began: int
     last: dict[int, int] = field(default_factory=dict)
 
-    def records(self) -> Iterator[tuple[str, bytes, bytes]]:
+    def records(self) -> Iterator[tuple[str, bytes, bytes | None]]:
         """Topic, key and value of each record, in the order in which they reach the broker."""
         chance = random.Random(self.seed)  # noqa: S311
         publishers: dict[int, Publisher] = {}
         published: frozenset[str] = frozenset()
-        late: dict[int, tuple[str, bytes, bytes]] = {}
+        late: dict[int, tuple[str, bytes, bytes | None]] = {}
         for number in range(self.snapshots):
             # Everybody appears once before anybody does twice.
             whose = number if number < len(self.cloned) else chance.randrange(len(self.cloned))

@@ -42,7 +42,7 @@ CHUNK_ROWS = 10_000
 PROXIES = 2_000
 SHARDS = 24
 POLICIES_PER_SHARD = 5
-Record = tuple[Topic, bytes, bytes]
+Record = tuple[Topic, bytes, bytes | None]
 
 
 def records(snapshots: int) -> list[Record]:
@@ -85,8 +85,8 @@ def bare(history: History, given: list[Record]) -> tuple[float, float]:
     chunks = [chunk for each in [*batches, batch] for chunk in each.chunks()]
     store = Store(history.client, history.database)
     began, cpu = time.monotonic(), time.process_time()
-    for chunk in chunks:
-        store.insert(chunk)
+    for number, chunk in enumerate(chunks):
+        store.insert(chunk, f"{history.database} {number}")
     return time.monotonic() - began, time.process_time() - cpu
 
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     made = records(given.snapshots)
-    size = sum(len(value) for _, _, value in made) / len(made)
+    size = sum(len(value or b"") for _, _, value in made) / len(made)
     print(f"{len(made)} records of {size:.0f} bytes")
     ratios = []
     with tempfile.TemporaryDirectory(prefix="meshscope-benchmark-") as folder:

@@ -40,6 +40,7 @@ from held_mesh import Held, hold
 
 from meshscope.events.facts import (
     Drift,
+    Finding,
     PolicyRequest,
     Sync,
     Verdict,
@@ -74,7 +75,7 @@ class Store:
     async def remove(self, proxy: str, partition: int) -> None:
         del self.records[proxy]
 
-    async def facts(self, record: ProxyRecord, facts: Iterable[Drift | Verdict]) -> None:
+    async def facts(self, record: ProxyRecord, facts: Iterable[Drift | Finding | Verdict]) -> None:
         for fact in facts:
             if isinstance(fact, Verdict):
                 self.verdicts[fact.proxy] = fact.verdict
@@ -239,4 +240,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -27,8 +27,9 @@ def test_every_root_is_built_checked_and_on_the_path() -> None:
         f"{root}/meshscope" for root in ROOTS
     ]
     assert tool["hatch"]["build"]["dev-mode-dirs"] == list(ROOTS)
-    assert tool["mypy"]["files"] == list(ROOTS)
-    assert tool["mypy"]["mypy_path"] == list(ROOTS)
+    checked = [*ROOTS, "benchmarks", "tests/fixtures"]
+    assert tool["mypy"]["files"] == checked
+    assert tool["mypy"]["mypy_path"] == checked
 
 
 def test_every_package_stands_in_the_contracts_between_rooms() -> None:
