@@ -8,7 +8,8 @@ from bug_reports import bug_report_files, write_bug_report
 from check_reports import CLEAN_MANIFEST, CLUSTER, DUMP, Mesh
 
 from meshscope.cli.bug_report import BugReport, read_bug_report
-from meshscope.cli.examine import Inputs, examine
+from meshscope.cli.examine import examine
+from meshscope.cli.given import Inputs
 from meshscope.cli.report import CheckReport, Finding
 
 RESOURCES = [*yaml.safe_load(CLUSTER)["items"], yaml.safe_load(CLEAN_MANIFEST)]

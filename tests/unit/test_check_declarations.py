@@ -6,7 +6,8 @@ from datetime import date
 from check_reports import Mesh, text
 from reviewed import policy, virtual_service
 
-from meshscope.cli.examine import Inputs, examine
+from meshscope.cli.examine import examine
+from meshscope.cli.given import Inputs
 from meshscope.cli.junit import junit
 from meshscope.cli.report import CheckReport
 from meshscope.cli.sarif import sarif

@@ -6,7 +6,8 @@ import pytest
 from check_reports import CLEAN_MANIFEST, DRIFTING, DUMP, MANIFEST, Mesh, dump, run
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from meshscope.cli.examine import Inputs, examine
+from meshscope.cli.examine import examine
+from meshscope.cli.given import Inputs
 from meshscope.cli.junit import junit
 from meshscope.cli.report import CheckReport, ProxyReport
 from meshscope.comparison import Difference, ProxyVerdict

@@ -22,7 +22,8 @@ from check_reports import (
 )
 
 from meshscope.cli.codes import CODES
-from meshscope.cli.examine import Inputs, examine
+from meshscope.cli.examine import examine
+from meshscope.cli.given import Inputs
 from meshscope.cli.report import (
     CheckReport,
     Finding,

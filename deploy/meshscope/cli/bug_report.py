@@ -58,11 +58,14 @@ class BugReport:
         return self.count > 0 and not self.manifests
 
 
-def read_bug_report(path: str) -> BugReport:
-    """Read an archive, an unpacked directory, or an archive from standard input (`-`)."""
+def read_bug_report(path: str, data: bytes | None = None) -> BugReport:
+    """Read an archive, an unpacked directory, or an archive from standard input (`-`).
+
+    `data` is what stands there, where somebody has read it already.
+    """
     name = STDIN_NAME if path == STDIN else path
     try:
-        return _read(_tree(path))
+        return _read(_tree(path, data))
     except tarfile.ReadError:
         return _nothing(name, "this is no tar archive, or its beginning is damaged")
     except (OSError, EOFError, tarfile.TarError) as error:
@@ -70,9 +73,16 @@ def read_bug_report(path: str) -> BugReport:
         return _nothing(name, f"the archive cannot be read: {reason.lower()}")
 
 
-def _tree(path: str) -> _Tree:
+def is_bug_report(directory: Path) -> bool:
+    """Whether an archive was unpacked here."""
+    tops = (directory, *(one for one in directory.iterdir() if one.is_dir()))
+    return any((top / "cluster").is_dir() or (top / "proxies").is_dir() for top in tops)
+
+
+def _tree(path: str, data: bytes | None) -> _Tree:
     if path == STDIN:
-        return _Archive(STDIN_NAME, tarfile.open(fileobj=io.BytesIO(read_stdin())))
+        archive = io.BytesIO(read_stdin() if data is None else data)
+        return _Archive(STDIN_NAME, tarfile.open(fileobj=archive))
     if Path(path).is_dir():
         return _Directory(path)
     return _Archive(path, tarfile.open(path))

@@ -1,35 +1,24 @@
 """`meshscope check`: verify files, without a broker."""
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import click
 
 from meshscope.cli.bug_report import read_bug_report
-from meshscope.cli.examine import Inputs, examine
-from meshscope.cli.inputs import STDIN, STDIN_NAME, dumps, manifests, read_stdin
+from meshscope.cli.examine import examine
+from meshscope.cli.given import Inputs
+from meshscope.cli.inputs import STDIN, dumps, manifests
 from meshscope.cli.junit import junit
+from meshscope.cli.loading import inferring, mesh_settings, project, switches
 from meshscope.cli.output import console
 from meshscope.cli.progress import progress
 from meshscope.cli.report import CheckReport, Finding
 from meshscope.cli.sarif import sarif
 from meshscope.cli.table import report_table
-from meshscope.events.control_plane import ControlPlane
-from meshscope.events.proxy import ProxyInputs
-from meshscope.events.resource import Resource
-from meshscope.inference.result import Inference
-from meshscope.projection.result import Projection
-from meshscope.watcher.control_plane import SettingsFile
-from meshscope.watcher.files import UnreadableFile, read_bytes
-
-if TYPE_CHECKING:
-    from meshscope.inference.readings import Readings
 
 
 class ManyValues(click.Command):
@@ -138,8 +127,8 @@ def check(
         raise click.UsageError("standard input (`-`) can be read once only")
     if not (resources or bug_report):
         raise click.UsageError("give --resources, or --bug-report")
-    settings = _mesh_config(mesh_config) if mesh_config else None
-    environment = _environment(istiod_env)
+    settings = mesh_settings(mesh_config) if mesh_config else None
+    environment = switches(istiod_env)
     inputs, count = _inputs(resources, dump_paths, bug_report)
     inputs = replace(
         inputs,
@@ -149,7 +138,7 @@ def check(
         today=datetime.now(UTC).date(),
     )
     with progress(inputs.dumps, count) as read:
-        report = examine(replace(inputs, dumps=read), _inferring(), _project, fail_on)
+        report = examine(replace(inputs, dumps=read), inferring(), project, fail_on)
     _print(report, output)
     raise SystemExit(report.exit_code)
 
@@ -189,63 +178,3 @@ def _print(report: CheckReport, output: str) -> None:
             click.echo(junit(report), nl=False)
         case _:
             console().print(report_table(report))
-
-
-def _inferring() -> Callable[[Mapping[str, Any]], Inference]:
-    """`infer`, loaded when there is a dump; resources that several dumps have are read once."""
-
-    @cache
-    def known() -> "Readings":
-        from meshscope.inference.readings import Readings
-
-        return Readings()
-
-    def found(dump: Mapping[str, Any]) -> Inference:
-        from meshscope.inference.infer import infer
-
-        return infer(dump, known())
-
-    return found
-
-
-def _project(
-    control_plane: ControlPlane, resources: tuple[Resource, ...], proxy: ProxyInputs
-) -> Projection:
-    """`project`, loaded when there is a dump."""
-    from meshscope.projection.project import project
-
-    return project(control_plane, resources, proxy)
-
-
-def _mesh_config(path: str) -> SettingsFile:
-    """The file of --mesh-config.
-
-    Raises:
-        click.BadParameter: It cannot be read.
-    """
-    try:
-        data = read_stdin() if path == STDIN else read_bytes(Path(path))
-        return SettingsFile(STDIN_NAME if path == STDIN else path, data.decode("utf-8-sig"))
-    except UnreadableFile as error:
-        raise click.BadParameter(str(error), param_hint="--mesh-config") from error
-    except UnicodeDecodeError as error:
-        reason = f"{path}: not UTF-8 text"
-        raise click.BadParameter(reason, param_hint="--mesh-config") from error
-
-
-def _environment(pairs: tuple[str, ...]) -> dict[str, str] | None:
-    """istiod's switches; None: none were given.
-
-    Raises:
-        click.BadParameter: One is not `NAME=VALUE`.
-    """
-    switches: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(
-                f"{pair!r} is not NAME=VALUE, such as PILOT_ENABLE_ALPN_FILTER=false",
-                param_hint="--istiod-env",
-            )
-        switches[name] = value
-    return switches or None

@@ -35,6 +35,9 @@ COMMANDS: Final[Mapping[str, SubCommand]] = {
     "check": SubCommand(
         "meshscope.cli.check", "check", "check", "Verify files of resources and config dumps."
     ),
+    "trace": SubCommand(
+        "meshscope.cli.trace", "trace", "check", "Follow a request through both sidecars, by files."
+    ),
     "explain": SubCommand(
         "meshscope.cli.explain", "explain", "check", "Say what a code means and what to do."
     ),

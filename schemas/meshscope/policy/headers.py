@@ -30,7 +30,7 @@ class HeaderValue:
 
 @dataclass(frozen=True, slots=True)
 class HeaderMutation:
-    """What happens to the headers of a message: first `add` in order, then `remove` (a set)."""
+    """What happens to the headers of a message: first `remove` (a set), then `add` in order."""
 
     add: tuple[HeaderValue, ...] = ()
     remove: tuple[str, ...] = ()

@@ -17,11 +17,13 @@ class Decision:
         verdict: `passes`, `refused`, or `undecided` (`says` tells why).
         says: In words.
         rule: The rule that decides; None: none does.
+        among: The rules that were looked at, where none decides.
     """
 
     verdict: Literal["passes", "refused", "undecided"]
     says: str
     rule: Rule | None = None
+    among: tuple[Rule, ...] = ()
 
 
 def _first(rules: Iterable[Rule], request: Request) -> tuple[Truth, Rule | None]:
@@ -48,7 +50,8 @@ def custom(access: Authorization, request: Request) -> Decision:
             return Decision("refused", f"provider {provider.provider!r} is unknown", rule)
         asked = provider.authorizer.cluster
         return Decision("undecided", f"the external authorizer {asked} is asked", rule)
-    return Decision("passes", "no external authorizer is asked")
+    among = tuple(rule for provider in access.custom for rule in provider.rules)
+    return Decision("passes", "no external authorizer is asked", among=among)
 
 
 def deny(access: Authorization, request: Request) -> Decision:
@@ -58,7 +61,7 @@ def deny(access: Authorization, request: Request) -> Decision:
         return Decision("undecided", truth.reason, rule)
     if truth:
         return Decision("refused", "a DENY rule matches", rule)
-    return Decision("passes", "no DENY rule matches")
+    return Decision("passes", "no DENY rule matches", among=access.deny or ())
 
 
 def allow(access: Authorization, request: Request) -> Decision:
@@ -70,4 +73,4 @@ def allow(access: Authorization, request: Request) -> Decision:
         return Decision("undecided", truth.reason, rule)
     if truth:
         return Decision("passes", "an ALLOW rule matches", rule)
-    return Decision("refused", "there are ALLOW rules and none matches")
+    return Decision("refused", "there are ALLOW rules and none matches", among=access.allow)

@@ -203,7 +203,8 @@ class _Inbound:
         decision = _CHECKS[name](rules, self._call.request)
         rule = decision.rule
         named = f"{rule.policy}[{rule.index}]" if rule is not None else ""
-        step = Step("authorization", decision.says, place, named)
+        among = tuple(dict.fromkeys(one.policy for one in decision.among))
+        step = Step("authorization", decision.says, place, named, among)
         match decision.verdict:
             case "undecided":
                 return self._done(step, Outcome("undecided", detail=decision.says))

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from meshscope.algebra.request import Request
+from meshscope.evaluation.headers import Headers, mutated
 from meshscope.evaluation.matching import Doubt, route_meets
 from meshscope.evaluation.rewriting import UnknownTargetError, location, sent_on
 from meshscope.evaluation.trace import Outcome, Share, Step
 from meshscope.policy import key
 from meshscope.policy.destination import Destination
 from meshscope.policy.endpoints import Endpoints
-from meshscope.policy.http_route import Forward, HttpRule
+from meshscope.policy.headers import HeaderMutation
+from meshscope.policy.http_route import Forward, HttpRoute, HttpRule
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.policy import Policy
 from meshscope.policy.target import Target, WeightedTarget
@@ -118,7 +120,9 @@ def _forward(
         share = mirror.fraction.parts_per_million / 1_000_000
         says = f"{share:.4g} of the requests are copied to {mirror.target}"
         steps.append(Step("mirror", says, policy, position))
-    reached = destinations(forward.to, policies, authority)
+    reached = destinations(
+        forward.to, policies, authority, request.headers, _mutations(rule, policies.get(policy))
+    )
     steps += reached.steps
     outcome = reached.outcome
     if outcome.result == "forwarded":
@@ -128,20 +132,40 @@ def _forward(
     return Routed(tuple(steps), outcome)
 
 
+def _mutations(rule: HttpRule, host: Policy | None) -> tuple[HeaderMutation, ...]:
+    """What is done to the headers for every destination of a rule."""
+    content = None if host is None else host.content
+    of_host = content.request_headers if isinstance(content, HttpRoute) else HeaderMutation()
+    return rule.request_headers, of_host
+
+
 def destinations(
-    targets: Sequence[WeightedTarget], policies: Policies, authority: str = ""
+    targets: Sequence[WeightedTarget],
+    policies: Policies,
+    authority: str = "",
+    headers: Headers = (),
+    mutations: Sequence[HeaderMutation] = (),
 ) -> Routed:
     """Where a split leads; a destination that the proxy does not know is an error.
 
-    `authority` is the host as the rule leaves it, before a destination changes it.
+    Args:
+        targets: The split.
+        policies: All of the proxy's.
+        authority: Host as the rule leaves it, before a destination changes it.
+        headers: Of the request.
+        mutations: What the rule does to them, after what a destination does.
     """
     total = sum(target.weight for target in targets)
     steps: list[Step] = []
     shares: list[Share] = []
     for found in targets:
         missing = _missing(found.target, policies)
-        shares.append(Share(found.target, found.weight / total, found.host_rewrite or authority))
-        says = f"{found.weight / total:.4g} to {found.target}"
+        sent = mutated(headers, (found.request_headers, *mutations))
+        shares.append(
+            Share(found.target, found.weight / total, found.host_rewrite or authority, sent)
+        )
+        share = found.weight / total
+        says = f"{f'{share:.4g} to' if share < 1 else 'to'} {found.target}"
         steps.append(
             Step(
                 "destination",
@@ -180,14 +204,17 @@ def _missing(target: Target, policies: Policies) -> bool:
 def _endpoint_steps(target: Target, policies: Policies) -> list[Step]:
     if target.direction != "outbound":
         return []
-    place = key.endpoints(target.host, target.port, target.subset)
-    held = policies.get(place)
-    content = None if held is None else held.content
-    count = 0
-    if isinstance(content, Endpoints):
-        count = sum(len(locality.endpoints) for locality in content.localities)
-    destination = policies.get(key.destination(target.host, target.port, target.subset))
+    held = policies.get(key.destination(target.host, target.port, target.subset))
+    destination = held.content if held is not None else None
     mode = ""
-    if destination is not None and isinstance(destination.content, Destination):
-        mode = f", TLS {destination.content.tls_mode}"
-    return [Step("endpoints", f"{count} endpoints{mode}", place)]
+    if isinstance(destination, Destination):
+        mode = f", TLS {destination.tls_mode}"
+        if destination.discovery == "original_dst":
+            says = f"the address that was dialled{mode}"
+            return [Step("endpoints", says, _destination_key(target))]
+    place = key.endpoints(target.host, target.port, target.subset)
+    known = policies.get(place)
+    count = 0
+    if known is not None and isinstance(known.content, Endpoints):
+        count = sum(len(locality.endpoints) for locality in known.content.localities)
+    return [Step("endpoints", f"{count} endpoint{'' if count == 1 else 's'}{mode}", place)]

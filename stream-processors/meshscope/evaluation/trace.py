@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshscope.evaluation.call import Call
+from meshscope.evaluation.headers import SentHeaders
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.target import Target
 
@@ -22,6 +23,7 @@ Stage = Literal[
     "mirror",
     "destination",
     "endpoints",
+    "connection",
 ]
 
 Reason = Literal[
@@ -37,6 +39,7 @@ Reason = Literal[
     "no_virtual_host",
     "no_route",
     "no_cluster",
+    "no_endpoints",
     "tls_redirect",
     "fault",
 ]
@@ -52,12 +55,14 @@ class Step:
         says: What was decided, for readers.
         policy: The policy that decided; None: there is none, and that decides.
         rule: Which of its rules: position, or `namespace/name` and position; empty: none.
+        among: Where no rule decides: `namespace/name` of the policies whose rules were looked at.
     """
 
     stage: Stage
     says: str
     policy: PolicyKey | None = None
     rule: str = ""
+    among: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,13 @@ class Share:
         target: Where.
         share: Its share of the requests, more than 0 and at most 1.
         authority: Host as sent there; empty for TCP, and where it is the endpoint's name.
+        headers: As sent there; empty for TCP.
     """
 
     target: Target
     share: float
     authority: str = ""
+    headers: SentHeaders = SentHeaders()
 
 
 @dataclass(frozen=True, slots=True)

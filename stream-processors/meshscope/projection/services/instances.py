@@ -30,7 +30,7 @@ _SERVICE_NAME = "kubernetes.io/service-name"
 _WORKLOAD_NAME = "service.istio.io/workload-name"
 _GROUP = "istio.io/autoRegistrationGroup"
 _LOCALITY = ("topology.istio.io/locality", "istio-locality")
-_CANONICAL_NAME = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
+CANONICAL_NAME = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
 _CANONICAL_REVISION = (
     "service.istio.io/canonical-revision",
     "app.kubernetes.io/version",
@@ -121,7 +121,7 @@ def spiffe(trust_domain: str, namespace: str, account: str) -> str:
 
 def describe(name: str, namespace: str, labels: Labels, cluster: str) -> str:
     """What telemetry is told of a workload."""
-    canonical = _first(labels, _CANONICAL_NAME)
+    canonical = _first(labels, CANONICAL_NAME)
     revision = _first(labels, _CANONICAL_REVISION) or ""
     return ";".join(
         (
