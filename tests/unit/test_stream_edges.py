@@ -190,6 +190,26 @@ def test_standing_still_with_something_to_read_is_being_stuck() -> None:
     assert watchdog.stuck({place: 9}, {place: 10}, 201) == [], "it was another worker's meanwhile"
 
 
+def test_a_partition_behind_the_backlog_of_another_is_not_stuck() -> None:
+    watchdog = Watchdog(10)
+    long, short = ("t", 0), ("t", 1)
+    ends = {long: 1_000, short: 9}
+    for now in range(0, 100, 5):
+        assert watchdog.stuck({long: now * 10, short: 5}, ends, now) == []
+    # What was ahead of it is done now; what comes to the other one since then is not.
+    assert watchdog.stuck({long: 1_000, short: 5}, ends, 100) == []
+    for now in (105, 110):
+        assert watchdog.stuck({long: 900 + now, short: 5}, {long: 2_000, short: 9}, now) == []
+    assert watchdog.stuck({long: 1_020, short: 5}, {long: 2_000, short: 9}, 111) == [short]
+
+
+def test_partitions_that_stand_still_do_not_wait_for_each_other() -> None:
+    watchdog = Watchdog(10)
+    done, ends = {("t", 0): 5, ("t", 1): 5}, {("t", 0): 9, ("t", 1): 9}
+    assert watchdog.stuck(done, ends, 0) == []
+    assert watchdog.stuck(done, ends, 11) == sorted(done)
+
+
 class TestWiring:
     """The real comparison behind the join."""
 
