@@ -19,6 +19,7 @@ from meshscope.stream.clock_skew import (
     skew_bounds,
 )
 from meshscope.stream.record import ProxyRecord
+from meshscope.stream.step import Now
 from meshscope.stream.verification import receive
 from meshscope.transport.sending_time import sent_at, sent_at_header
 
@@ -33,7 +34,7 @@ def snapshot(epoch: str, sequence: int, started_at: int) -> Snapshot:
 def received(*snapshots: Snapshot) -> ProxyRecord:
     record: ProxyRecord | None = None
     for each in snapshots:
-        record = receive(record, each, 0, "life")
+        record = receive(record, each, 0, "life", Now(0, 0))
     assert record is not None
     return record
 
@@ -60,7 +61,7 @@ def test_the_last_snapshot_of_the_log_counts_whatever_the_clocks_said(
     newest = 0
     for place in delivered:
         newest = max(newest, place)
-        record = receive(record, log[place], 0, "life")
+        record = receive(record, log[place], 0, "life", Now(0, 0))
         assert record.snapshot == log[newest], "what was read once more changes nothing"
 
 

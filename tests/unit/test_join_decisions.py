@@ -24,7 +24,7 @@ from meshscope.stream.decoding import Declared, Mark, Scope
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS
 from meshscope.stream.join import FORGET_MS, Join
 from meshscope.stream.record import dump, load
-from meshscope.stream.statements import MAX_OPEN
+from meshscope.stream.statements import MAX_OPEN, PENDING_MS
 from meshscope.stream.step import Timing
 from meshscope.transport.partition import partition_of
 
@@ -245,6 +245,22 @@ def test_missing_bodies_are_pending_and_asked_for_with_patience() -> None:
     assert len(mesh.broker.requests) == asked
 
 
+def test_what_does_not_come_for_long_leaves_no_verdict_standing() -> None:
+    mesh = in_sync(a=1)
+    made = mesh.hold(a=2, bodies=False)
+    mesh.restart()
+    mesh.wait(PENDING_MS - 1)
+    assert mesh.verdict == "in-sync"
+    mesh.wait(1)
+    assert mesh.verdict == "unknown"
+    assert "have not come yet" in mesh.last.reason
+    mesh.bodies(made)
+    mesh.work()
+    assert mesh.verdict == "drift"
+    mesh.hold(a=3, bodies=False)
+    assert mesh.verdict == "drift", "what is missing now has its time again"
+
+
 def test_only_bodies_that_differ_are_needed() -> None:
     mesh = in_sync(a=1, b=1)
     full = held(PROXY, {"a": 2, "b": 1}, 9)
@@ -263,9 +279,8 @@ def test_bodies_that_no_agent_mentions_for_days_are_forgotten_and_asked_for_when
     made = mesh.hold(a=2)
     for _ in range(2):
         mesh.wait(FORGET_MS)
+        made = mesh.hold(a=2, bodies=is_mentioned)
         mesh.declare(a=1)
-        if is_mentioned:
-            mesh.bodies(made)
     mesh.declare(a=3)
     mesh.work()
     mesh.wait(2_000)
@@ -520,6 +535,41 @@ def test_a_pod_whose_agent_ends_is_awaited_again() -> None:
     mesh.work()
     mesh.wait(UNSEEN.after_ms)
     assert findings(mesh) == {"snapshot"}
+
+
+def test_a_pod_of_which_nothing_is_heard_any_more_is_not_what_it_was() -> None:
+    mesh = Mesh(a=1)
+    declare_pod(mesh)
+    mesh.hold(a=1, state=CONNECTED)
+    mesh.wait(TIMING.silence - 1)
+    assert mesh.verdict == "in-sync"
+    mesh.restart()
+    declare_pod(mesh)
+    mesh.wait(1)
+    assert mesh.verdict == "unknown"
+    assert "nothing has been heard of its agent" in mesh.last.reason
+    mesh.wait(UNSEEN.after_ms)
+    assert findings(mesh) == {"snapshot"}
+    mesh.hold(a=1, state=CONNECTED)
+    assert mesh.verdict == "in-sync"
+    assert findings(mesh) == set()
+
+
+def test_a_proxy_without_a_pod_of_which_nothing_is_heard_any_more_has_gone() -> None:
+    mesh = in_sync(a=1)
+    mesh.hold(a=2)
+    mesh.wait(TIMING.silence)
+    assert mesh.verdict == "gone"
+    assert mesh.drifts == set()
+    assert mesh.join.proxies == 0
+
+
+def test_an_agent_that_says_the_same_every_day_is_heard() -> None:
+    mesh = in_sync(a=1)
+    for _ in range(10):
+        mesh.wait(TIMING.repeat)
+        mesh.hold(a=1)
+    assert mesh.verdict == "in-sync"
 
 
 def test_pods_of_other_workers_partitions_are_theirs() -> None:

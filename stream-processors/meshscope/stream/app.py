@@ -141,6 +141,7 @@ class StreamWorker:
                     ENDPOINTS: settings.endpoints_convergence_ms,
                 },
                 settings.repeat_ms,
+                settings.silence_ms,
             ),
             log_epoch,
             self._proxies,

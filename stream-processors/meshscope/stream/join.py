@@ -25,6 +25,7 @@ from meshscope.stream.judgements import Judgements
 from meshscope.stream.names import Names
 from meshscope.stream.pods import is_unseen, unseen
 from meshscope.stream.record import ProxyRecord, Statement
+from meshscope.stream.silence import is_silent
 from meshscope.stream.step import Now, Step, Timing, World
 from meshscope.stream.verification import leave, receive, verify
 from meshscope.transport.partition import partition_of
@@ -161,7 +162,7 @@ class Join:
                 await self._leave(proxy, record)
                 self._changed.add(record.snapshot.cluster)
             return
-        received = receive(record, snapshot, partition, self._new_life(), bounds)
+        received = receive(record, snapshot, partition, self._new_life(), self._clock(), bounds)
         if received is record:
             return
         self._agenda.track(proxy, snapshot.cluster)
@@ -206,10 +207,13 @@ class Join:
         record = await self._settled(proxy)
         if record is None:
             self._agenda.remove(proxy)
-        elif is_unseen(record) and self._is_not_awaited(record.snapshot):
+        elif self._is_old_news(record) and self._is_not_awaited(record.snapshot):
             await self._leave(proxy, record)
         else:
             await self._look(proxy, record, known=record)
+
+    def _is_old_news(self, record: ProxyRecord) -> bool:
+        return is_unseen(record) or is_silent(record, self._world.timing, self._clock())
 
     def _is_not_awaited(self, snapshot: Snapshot) -> bool:
         awaited = self._awaited(snapshot.cluster)

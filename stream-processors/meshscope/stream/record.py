@@ -105,6 +105,8 @@ class ProxyRecord:
         life: Unique name of this record. A proxy whose record was removed gets another, also if the
             same snapshots are read once more, so that no two facts have one id.
         snapshot: The newest one.
+        heard_at: When it came, in milliseconds of this process's monotonic clock.
+        pending_since: Since when shards or bodies of it have been missing, likewise; None: none is.
         past: Epochs of the agent's earlier lives, the latest first.
         clock_skew: See `clock_skew.skew`.
         revision: Number of facts published about this proxy.
@@ -121,6 +123,8 @@ class ProxyRecord:
     partition: int
     life: str
     snapshot: Snapshot
+    heard_at: int = 0
+    pending_since: int | None = None
     past: tuple[str, ...] = ()
     clock_skew: int = 0
     revision: int = 0
@@ -144,6 +148,8 @@ class _Stored:
     open: dict[str, OpenDrift]
     said: Said | None
     outbox: list[bytes]
+    heard_at: int = 0
+    pending_since: int | None = None
     past: tuple[str, ...] = ()
     clock_skew: int = 0
     conditions: dict[str, int] = field(default_factory=dict)
@@ -176,6 +182,8 @@ def dump(record: ProxyRecord, now: int) -> bytes:
             open=dict(record.open),
             said=record.said,
             outbox=[encode(fact) for fact in record.outbox],
+            heard_at=record.heard_at - now,
+            pending_since=None if record.pending_since is None else record.pending_since - now,
             past=record.past,
             clock_skew=record.clock_skew,
             conditions={key: since - now for key, since in record.conditions.items()},
@@ -202,6 +210,8 @@ def load(data: bytes, now: int) -> ProxyRecord:
         partition=stored.partition,
         life=stored.life,
         snapshot=decode(stored.snapshot, Snapshot),
+        heard_at=now + stored.heard_at,
+        pending_since=None if stored.pending_since is None else now + stored.pending_since,
         past=stored.past,
         clock_skew=stored.clock_skew,
         revision=stored.revision,

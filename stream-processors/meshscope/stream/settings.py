@@ -22,6 +22,8 @@ class WorkerSettings:
             (`MESHSCOPE_ENDPOINTS_CONVERGENCE_SECONDS`).
         repeat_ms: After that time what is still so is published again
             (`MESHSCOPE_REPEAT_SECONDS`).
+        silence_ms: A proxy of which nothing was heard for so long is not what it was: longer than
+            agents wait until they say everything again (`MESHSCOPE_SILENCE_SECONDS`).
         session_timeout_s: After that time without a sign of life a worker's partitions go to
             others (`MESHSCOPE_SESSION_TIMEOUT_SECONDS`).
         stuck_s: A worker that reads nothing for so long, although there is something, starts again
@@ -35,6 +37,7 @@ class WorkerSettings:
     convergence_ms: int = 10_000
     endpoints_convergence_ms: int = 30_000
     repeat_ms: int = 24 * 60 * 60 * 1000
+    silence_ms: int = 3 * 24 * 60 * 60 * 1000
     session_timeout_s: float = 10.0
     stuck_s: float = 30.0
     max_poison: int = 1_000
@@ -80,6 +83,7 @@ def from_environment(environment: Mapping[str, str]) -> WorkerSettings:
         convergence_ms=milliseconds("MESHSCOPE_CONVERGENCE_SECONDS", 10_000),
         endpoints_convergence_ms=milliseconds("MESHSCOPE_ENDPOINTS_CONVERGENCE_SECONDS", 30_000),
         repeat_ms=milliseconds("MESHSCOPE_REPEAT_SECONDS", 24 * 60 * 60 * 1000, 1.0),
+        silence_ms=milliseconds("MESHSCOPE_SILENCE_SECONDS", 3 * 24 * 60 * 60 * 1000, 1.0),
         session_timeout_s=number("MESHSCOPE_SESSION_TIMEOUT_SECONDS", 10.0, 1.0),
         stuck_s=number("MESHSCOPE_STUCK_SECONDS", 30.0, 5.0),
         max_poison=int(number("MESHSCOPE_MAX_CONSECUTIVE_POISON", 1_000, 1)),

@@ -25,10 +25,14 @@ from meshscope.stream.findings import Findings
 from meshscope.stream.judgement import Difference, Judgement
 from meshscope.stream.outbox import Outbox
 from meshscope.stream.record import OpenDrift, ProxyRecord, Said, Window
+from meshscope.stream.silence import silent_at
 from meshscope.stream.step import Now, Step, World
 
 MAX_OPEN: Final = 1_000
 """Drifts of one proxy that are open at a time; the verdict counts the others too."""
+
+PENDING_MS: Final = 60_000
+"""What is missing is asked for again within seconds; an agent that is there answers."""
 
 MAX_TEXT: Final = 1_000
 MAX_FIELDS: Final = 40
@@ -50,6 +54,7 @@ class Statements:
         self._open = dict(record.open)
         self._windows = record.windows
         self._said = record.said
+        self._pending_since = record.pending_since
 
     def expect(self, expectation: Expectation) -> None:
         """Start the convergence window of each lane in which the expectation changed."""
@@ -90,12 +95,30 @@ class Statements:
             self._verdict(verdict, declared, reason=reason, differences=len(self._open))
         return self.nothing()
 
+    def pending(self, reason: str, missing: tuple[str, ...], declaration: Declaration) -> Step:
+        """Shards or bodies are missing. The last verdict stays while they may be on their way."""
+        if self._pending_since is None:
+            self._pending_since = self._now.monotonic
+        late_at = self._pending_since + PENDING_MS
+        is_late = self._now.monotonic >= late_at
+        step = self.cannot_say(reason, keep=not is_late, declared=declaration.digest)
+        return replace(step, missing=missing, wake_at=self._wake_at(None if is_late else late_at))
+
     def nothing(self) -> Step:
         """There is nothing that a verdict could be about."""
-        return Step(self._finished(), wake_at=self._findings.wake_at)
+        return Step(self._finished(), wake_at=self._wake_at())
+
+    def _wake_at(self, *others: int | None) -> int | None:
+        """Monotonic time at which to look again."""
+        times = [each for each in (self._findings.wake_at, *others) if each is not None]
+        silent = silent_at(self._record, self._world.timing)
+        if silent > self._now.monotonic:
+            times.append(silent)
+        return min(times, default=None)
 
     def say(self, judgement: Judgement, declaration: Declaration) -> Step:
         """Open, repeat and close drifts, and give the verdict."""
+        self._pending_since = None
         differing = {str(each.key): each for each in judgement.differences}
         self._findings.compare(
             self._windows[CONFIGURATION].since,
@@ -137,17 +160,16 @@ class Statements:
         repeats += [self._said.at] if self._said else []
         repeats += [finding.said_at for finding in self._findings.open.values()]
         next_repeat = min(repeats) + self._world.timing.repeat - self._now.utc
-        times = [self._windows[name].until for name in (*held, *later)]
-        if self._findings.wake_at is not None:
-            times.append(self._findings.wake_at)
+        times = (self._windows[name].until for name in (*held, *later))
         return Step(
             self._finished(),
-            wake_at=min([*times, self._now.monotonic + max(1_000, next_repeat)]),
+            wake_at=self._wake_at(*times, self._now.monotonic + max(1_000, next_repeat)),
         )
 
     def _finished(self) -> ProxyRecord:
         return replace(
             self._record,
+            pending_since=self._pending_since,
             revision=self._outbox.revision,
             windows=self._windows,
             open=self._open,

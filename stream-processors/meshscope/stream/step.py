@@ -26,12 +26,15 @@ class Timing:
     Attributes:
         windows: Convergence window by lane.
         repeat: After this time a drift that is still open, and a verdict, are published again.
+        silence: A proxy of which nothing was heard for so long is silent; three times what agents
+            wait until they say everything again.
     """
 
     windows: Mapping[str, int] = field(
         default_factory=lambda: {CONFIGURATION: 10_000, ENDPOINTS: 30_000}, hash=False
     )
     repeat: int = 24 * 60 * 60 * 1000
+    silence: int = 3 * 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from meshscope.stream.observation import Missing, observe
 from meshscope.stream.outbox import Outbox
 from meshscope.stream.pods import is_unseen
 from meshscope.stream.record import ProxyRecord
+from meshscope.stream.silence import is_silent, silenced
 from meshscope.stream.statements import Statements, closing
 from meshscope.stream.step import Now, Step, World
 
@@ -39,6 +40,7 @@ def receive(
     snapshot: Snapshot,
     partition: int,
     life: str,
+    now: Now,
     bounds: SkewBounds | None = None,
 ) -> ProxyRecord:
     """A snapshot came; one that is not newer than the known one changes nothing.
@@ -49,10 +51,11 @@ def receive(
 
     Args:
         life: Unique; names the record if the proxy had none.
+        now: The time.
         bounds: What the record says of the clock of the proxy's agent; None: nothing.
     """
     if record is None:
-        record = ProxyRecord(partition, life, snapshot)
+        record = ProxyRecord(partition, life, snapshot, heard_at=now.monotonic)
     elif record.partition != partition:
         record = replace(record, partition=partition)
     known = record.snapshot
@@ -63,13 +66,15 @@ def receive(
     if snapshot.epoch != known.epoch:
         record = replace(record, past=(known.epoch, *record.past)[:MAX_PAST])
     if snapshot != known:
-        record = replace(record, snapshot=snapshot)
+        record = replace(record, snapshot=snapshot, heard_at=now.monotonic, pending_since=None)
     clock_skew = record.clock_skew if bounds is None else skew(record.clock_skew, bounds)
     return record if clock_skew == record.clock_skew else replace(record, clock_skew=clock_skew)
 
 
 def verify(record: ProxyRecord, declaration: Declaration | Unready, world: World, now: Now) -> Step:
     """Compare what is declared with what the proxy holds; the outbox must be empty."""
+    if is_silent(record, world.timing, now):
+        record = silenced(record)
     said = Statements(record, world, now)
     if isinstance(declaration, Unready):
         return said.cannot_say(declaration.reason, keep=True)
@@ -94,8 +99,7 @@ def verify(record: ProxyRecord, declaration: Declaration | Unready, world: World
         return replace(step, failure=failure)
     if isinstance(found, Missing):
         reason = f"{len(found.digests)} shards or policies of the snapshot have not come yet"
-        step = said.cannot_say(reason, keep=True, declared=declaration.digest)
-        return replace(step, missing=found.digests)
+        return said.pending(reason, found.digests, declaration)
     return said.say(found, declaration)
 
 
