@@ -26,6 +26,10 @@ MAX_EVIDENCE: Final = 100
 
 MAX_EVIDENCE_TEXT: Final = 400
 MAX_PROXIES: Final = 5_000
+MAX_HELD: Final = 10_000
+"""Drifts and findings that an anomaly remembers; after that, the first one of each of `MAX_PROXIES`
+more proxies. Of the others the daily repetition reminds when there is room again."""
+
 MAX_CLOSED: Final = 2_000
 
 COALESCE_MS: Final = 1_000
@@ -105,6 +109,8 @@ def take(state: AnomalyState | None, fact: Drift | Finding) -> AnomalyState:
         for oldest in list(closed)[: len(closed) - MAX_CLOSED]:
             del closed[oldest]
         return replace(state, open=still_open, closed=closed, updated_at=updated_at)
+    if known is None and not _has_room(still_open, fact.proxy):
+        return state
     shown = sum(held.shown is not None for held in still_open.values())
     still_open[fact.episode] = Held(
         revision=fact.revision,
@@ -155,6 +161,19 @@ def unsaid(state: AnomalyState) -> bool:
     if not state.open:
         return bool(state.episode)
     return state.said != _looks(state) or state.updated_at - state.said_at >= REPEAT_MS
+
+
+def _has_room(still_open: Mapping[str, Held], proxy: str) -> bool:
+    if len(still_open) < MAX_HELD:
+        return True
+    return len(still_open) < MAX_HELD + MAX_PROXIES and all(
+        held.proxy != proxy for held in still_open.values()
+    )
+
+
+def is_over(state: AnomalyState) -> bool:
+    """Whether it is resolved, and that was said."""
+    return not state.open and not state.episode
 
 
 def _evidence(fact: Drift | Finding) -> Evidence:

@@ -1,16 +1,23 @@
 """The anomalies of a worker: evidence in, anomalies out, in the order output before state."""
 
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
 
 from meshscope.analysis.anomaly import fingerprint
-from meshscope.analysis.lifecycle import COALESCE_MS, AnomalyState, speak, take, unsaid
+from meshscope.analysis.lifecycle import COALESCE_MS, AnomalyState, is_over, speak, take, unsaid
 from meshscope.events.facts import Anomaly, Drift, Finding
+from meshscope.events.topics import DAY_MS
 from meshscope.stream.step import Now
+
+FORGET_MS: Final = 8 * DAY_MS
+"""What was resolved is forgotten after that time, in which Kafka has forgotten its evidence. Names
+of proxies are in many fingerprints, and proxies come and go."""
+
+FORGET_EVERY_MS: Final = 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +55,14 @@ class AnomalyRecords(Protocol):
     def get(self, key: str) -> AnomalyRecord | None:
         """The record of a fingerprint."""
 
+    def items(self) -> Iterator[tuple[str, AnomalyRecord]]:
+        """All records by fingerprint."""
+
     async def put(self, key: str, value: AnomalyRecord, *, durable: bool) -> None:
         """Keep a record."""
+
+    async def remove(self, key: str, partition: int) -> None:
+        """Forget a record."""
 
 
 class Ledger:
@@ -71,6 +84,7 @@ class Ledger:
         self._publish = publish
         self._clock = clock
         self._unsaid: dict[str, int] = {}
+        self._forget_at = 0
 
     def own(self, records: dict[str, AnomalyRecord]) -> None:
         """Look after these anomalies from now on, and after no others."""
@@ -85,14 +99,22 @@ class Ledger:
             await self._settle(name, AnomalyRecord(partition, state))
 
     async def work(self) -> None:
-        """Publish the updates that waited long enough."""
-        now = self._clock().monotonic
-        for name in [name for name, at in self._unsaid.items() if at <= now]:
+        """Publish the updates that waited long enough, and forget what is long over."""
+        now = self._clock()
+        for name in [name for name, at in self._unsaid.items() if at <= now.monotonic]:
             record = self._records.get(name)
             if record is None:
                 del self._unsaid[name]
             else:
                 await self._settle(name, record)
+        if now.monotonic >= self._forget_at:
+            self._forget_at = now.monotonic + FORGET_EVERY_MS
+            await self._forget(now)
+
+    async def _forget(self, now: Now) -> None:
+        for name, record in list(self._records.items()):
+            if is_over(record.state) and now.utc - record.state.updated_at > FORGET_MS:
+                await self._records.remove(name, record.partition)
 
     async def _settle(self, name: str, record: AnomalyRecord) -> None:
         now = self._clock()

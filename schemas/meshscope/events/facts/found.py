@@ -190,7 +190,8 @@ class Anomaly:
         title: One sentence.
         resource: Resource responsible; None: not known.
         proxies: Blast radius.
-        evidence: At most 100 drifts and findings; `evidence_count` is their number.
+        evidence: At most 100 drifts and findings; `evidence_count` is the number of those that are
+            known (`analysis.lifecycle.MAX_HELD`).
         repair: What to do; empty: nothing is known.
     """
 
