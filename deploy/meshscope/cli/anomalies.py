@@ -22,6 +22,9 @@ from meshscope.events.facts import Anomaly
 from meshscope.events.topics import ANOMALIES
 
 BROKER_DEADLINE_SECONDS = 10.0
+MOST_PROXIES = 20
+MOST_EVIDENCE = 5
+_INDENT = 9 * " "
 
 
 @click.command()
@@ -49,7 +52,7 @@ def anomalies(follow: bool, history: bool, output: Format) -> None:
         if output == "json":
             click.echo(as_json(_plain(anomaly)))
         else:
-            out.print(_line(anomaly))
+            out.print(described(anomaly))
 
     for anomaly in _read(brokers, follow):
         if anomaly is None:
@@ -128,19 +131,30 @@ def _plain(anomaly: Anomaly) -> dict[str, object]:
     return plain
 
 
-def _line(anomaly: Anomaly) -> Text:
+def described(anomaly: Anomaly) -> Text:
+    """An anomaly for a terminal: what, where, how many, and the first of its evidence."""
     when = time.strftime("%H:%M:%S", time.localtime(anomaly.updated_at / 1000))
     text = Text(f"{when} ")
     text.append(f"{anomaly.status:8}", style=COLOURS.get(anomaly.status, ""))
     text.append(f" {anomaly.severity:8} {anomaly.code} {anomaly.title}")
     if anomaly.resource is not None:
         source = anomaly.resource
-        text.append(f"\n         {source.kind} {source.namespace}/{source.name}")
-    text.append(f"\n         proxies: {', '.join(anomaly.proxies)}")
-    if anomaly.status != "resolved":
-        for evidence in anomaly.evidence[:5]:
-            text.append(
-                f"\n         {evidence.key}\n           expected {evidence.expected or 'nothing'}"
-            )
-            text.append(f"\n           observed {evidence.observed or 'nothing'}")
+        text.append(f"\n{_INDENT}{source.kind} {source.namespace}/{source.name}")
+    proxies = ", ".join(anomaly.proxies[:MOST_PROXIES]) + _rest(len(anomaly.proxies), MOST_PROXIES)
+    text.append(f"\n{_INDENT}proxies: {proxies}")
+    if anomaly.status == "resolved":
+        return text
+    for evidence in anomaly.evidence[:MOST_EVIDENCE]:
+        text.append(f"\n{_INDENT}{evidence.key}")
+        for word, value in (("expected", evidence.expected), ("observed", evidence.observed)):
+            lines = f"\n{_INDENT}           ".join((value or "nothing").splitlines())
+            text.append(f"\n{_INDENT}  {word} {lines}")
+    if rest := _rest(max(anomaly.evidence_count, len(anomaly.evidence)), MOST_EVIDENCE):
+        text.append(f"\n{_INDENT}{rest.strip()}: meshscope drift")
+    if anomaly.repair:
+        text.append(f"\n{_INDENT}repair: {anomaly.repair}")
     return text
+
+
+def _rest(count: int, most: int) -> str:
+    return f" and {count - most} more" if count > most else ""
