@@ -25,3 +25,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="number of changed dumps of all recorded meshes to verify (test_mutations.py)",
     )
     parser.addoption("--mutants-seed", type=int, default=20_261, help="chooses them")
+    parser.addoption(
+        "--all-captures",
+        action="store_true",
+        help="evaluate the witness of every difference of all recorded meshes (test_witnesses.py)",
+    )
+    parser.addoption(
+        "--lists",
+        type=int,
+        default=0,
+        help="number of random rule lists to compare with counting (test_algebra_counted.py)",
+    )

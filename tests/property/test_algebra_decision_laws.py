@@ -2,82 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matching import (
-    condition_meets,
-    header_meets,
-    meets,
-    metadata_meets,
-    path_meets,
-    route_meets,
-    rule_meets,
-)
-from rule_lists import WORLD, access_rules, requests, route_matches
+from rule_lists import WORLD
+from tried_rules import Tried, as_list, decide, tried_rules, world
 
-from meshscope.algebra.conditions import route_match, rule
-from meshscope.algebra.decision_list import Decision, DecisionList, differences, review
+from meshscope.algebra.decision_list import differences, review
 from meshscope.algebra.limits import Undecided
 from meshscope.algebra.request import Request
-from meshscope.policy.authorization import Rule
-from meshscope.policy.http_route import RouteMatch
-
-Holds = Callable[[Request], bool]
-OTHERWISE = 9
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A rule for the algebra and for the oracle."""
-
-    decision: Decision
-    holds: Holds
-    parts: tuple[Holds, ...]
-
-
-def _route(match: RouteMatch, outcome: int) -> Tried:
-    parts: list[Holds] = [lambda request: path_meets(match.path, request.path)]
-    parts += [lambda request, h=h: header_meets(h, request) for h in match.headers]  # type: ignore[misc]
-    parts += [lambda request, m=m: metadata_meets(m, request) for m in match.metadata]  # type: ignore[misc]
-    parts += [
-        lambda request, q=q: any(meets(q.match, value) for _, value in request.query)  # type: ignore[misc]
-        for q in match.query
-    ]
-    return Tried(
-        Decision(route_match(match), outcome),
-        lambda request: route_meets(match, request),
-        tuple(parts),
-    )
-
-
-def _access(found: Rule, outcome: int) -> Tried:
-    return Tried(
-        Decision(rule(found), outcome),
-        lambda request: rule_meets(found, request),
-        tuple(
-            lambda request, c=c: condition_meets(c, request)  # type: ignore[misc]
-            for alternative in (*found.sources, *found.operations)
-            for c in alternative
-        ),
-    )
-
-
-def rules(max_size: int = 6) -> st.SearchStrategy[list[Tried]]:
-    outcome = st.integers(0, 2)
-    one = st.builds(_route, route_matches(), outcome) | st.builds(_access, access_rules(), outcome)
-    return st.lists(one, min_size=1, max_size=max_size)
-
-
-def world(tried: Sequence[Tried]) -> list[Request]:
-    return list(requests([part for rule in tried for part in rule.parts]))
-
-
-def decide(tried: Sequence[Tried], request: Request) -> Any:
-    return next((rule.decision.outcome for rule in tried if rule.holds(request)), OTHERWISE)
 
 
 def standing(tried: Sequence[Tried], number: int, everything: Sequence[Request]) -> str:
@@ -89,12 +23,8 @@ def standing(tried: Sequence[Tried], number: int, everything: Sequence[Request])
     return "redundant" if firsts else "shadowed" if mine else "impossible"
 
 
-def as_list(tried: Sequence[Tried]) -> DecisionList:
-    return DecisionList(tuple(rule.decision for rule in tried), OTHERWISE)
-
-
 @settings(max_examples=150, deadline=None)
-@given(rules())
+@given(tried_rules())
 def test_what_each_rule_is_good_for(tried: list[Tried]) -> None:
     found = review(as_list(tried), WORLD)
 
@@ -115,7 +45,7 @@ def test_what_each_rule_is_good_for(tried: list[Tried]) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(rules(), rules(3), st.data())
+@given(tried_rules(), tried_rules(3), st.data())
 def test_which_requests_two_lists_treat_differently(
     one: list[Tried], new: list[Tried], data: st.DataObject
 ) -> None:
@@ -135,7 +65,7 @@ def test_which_requests_two_lists_treat_differently(
 
 
 @settings(max_examples=50, deadline=None)
-@given(rules())
+@given(tried_rules())
 def test_leaving_out_what_never_decides_changes_nothing(tried: list[Tried]) -> None:
     found = review(as_list(tried), WORLD)
     assert not isinstance(found, Undecided)

@@ -37,12 +37,12 @@ def test_what_is_alike_in_many_proxies_is_said_once() -> None:
 
 def test_the_request_of_the_first_is_shown() -> None:
     first, second = (
-        ProxyVerdict("drift", (replace(differs(), witness=f'{{"path": "/{number}"}}'),))
+        ProxyVerdict("drift", (replace(differs(), witness=f'{{"text": "GET /{number}"}}'),))
         for number in range(2)
     )
     table = shown(*proxies(first, 1), *proxies(second, 1, "q"))
     assert table.count("The access rules of a port differ") == 1
-    assert 'request {"path": "/0"}' in table
+    assert "request GET /0" in table
 
 
 def test_what_is_alike_in_many_policies_is_said_once() -> None:

@@ -624,6 +624,16 @@ def test_a_difference_as_json() -> None:
     witness = difference.pop("witness")
     assert witness["request"]["path"] == "/b"
     assert (witness["expected"], witness["observed"]) == ("denied", "allowed")
+    (some,) = difference.pop("affected")
+    assert some == {
+        "effect": "exposes",
+        "expected": "denied",
+        "observed": "allowed",
+        "requests": ["/b"],
+        "more": 0,
+        "complete": True,
+        "inverted": False,
+    }
     assert report == {
         "verdict": "drift",
         "policies": 1,

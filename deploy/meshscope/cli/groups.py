@@ -1,12 +1,15 @@
 """What is alike in many proxies or policies, said once."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from meshscope.cli.report import ProxyReport
 from meshscope.comparison.subjects import subject
-from meshscope.comparison.verdict import EFFECTS, Difference, UnverifiablePart
+from meshscope.comparison.verdict import EFFECTS, Affected, Difference, Effect, UnverifiablePart
 from meshscope.policy.key import PolicyKey
+from meshscope.policy.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,25 @@ def unverifiable_groups(proxies: Iterable[ProxyReport]) -> tuple[UnverifiableGro
         UnverifiableGroup(replace(part, keys=tuple(sorted(keys[part]))), tuple(who))
         for part, who in groups.items()
     )
+
+
+_ACCESS: Final[Mapping[Effect, str]] = {"exposes": "gains access", "blocks": "loses access"}
+_ROUTES: Final[Mapping[Effect, str]] = {"blocks": "not served", "reroutes": "goes elsewhere"}
+_OBVIOUS: Final = frozenset({"allowed", "denied"})
+
+
+def affected_fact(kind: Kind, some: Affected) -> tuple[str, str]:
+    """What happens to some requests, and which: `gains access`, `GET /cart from ns/shop/*`."""
+    named = _ACCESS if kind is Kind.AUTHORIZATION else _ROUTES
+    outcomes = f": {some.expected} → {some.observed}"
+    is_said = {some.expected, some.observed} == _OBVIOUS or some.expected == some.observed
+    return named.get(some.effect, "changes"), some.text + ("" if is_said else outcomes)
+
+
+def witness_text(witness: str) -> str:
+    """The request of a witness, as a reader writes it."""
+    text: str = json.loads(witness)["text"]
+    return text
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

@@ -13,10 +13,12 @@ from meshscope.cli.codes import CODES
 from meshscope.cli.groups import (
     DifferenceGroup,
     UnverifiableGroup,
+    affected_fact,
     difference_groups,
     listed,
     number,
     unverifiable_groups,
+    witness_text,
 )
 from meshscope.cli.output import COLOURS
 from meshscope.cli.report import (
@@ -37,7 +39,7 @@ MOST_EQUIVALENT: Final = 5
 MOST_FIELDS: Final = 8
 """Fields of one difference that are shown."""
 
-_STYLES: Final = {
+STYLES: Final = {
     **COLOURS,
     "error": "bold red",
     "warning": "yellow",
@@ -48,6 +50,7 @@ _STYLES: Final = {
     "alters": "yellow",
     "equivalent": "dim",
 }
+"""How verdicts, severities and effects look."""
 
 
 def report_table(report: CheckReport) -> RenderableType:
@@ -96,7 +99,7 @@ def _overview_row(proxy: ProxyReport) -> tuple[RenderableType, ...]:
     verdict = proxy.verdict
     return (
         Text(proxy.proxy),
-        Text(verdict.verdict, style=_STYLES[verdict.verdict]),
+        Text(verdict.verdict, style=STYLES[verdict.verdict]),
         Text(str(verdict.policies)),
         Text(str(len(verdict.drift))),
         Text(str(len(verdict.unverifiable))),
@@ -106,15 +109,16 @@ def _overview_row(proxy: ProxyReport) -> tuple[RenderableType, ...]:
 
 def _difference(group: DifferenceGroup, of: int) -> Iterator[RenderableType]:
     found = group.difference
-    head = Text(found.effect, style=_STYLES[found.effect])
+    head = Text(found.effect, style=STYLES[found.effect])
     yield head.append(f"  {found.code}  {CODES[found.code].title}", style="default")
     where = listed(group.subjects) + ("" if group.everywhere else " (not all in every proxy)")
     facts = [("where", where), ("proxies", _whose(group.proxies, of))]
     if found.sources:
         facts.append(("resource", ", ".join(map(str, found.sources))))
+    facts += [affected_fact(found.key.kind, some) for some in found.affected]
     if found.witness:
-        facts.append(("request", found.witness))
-    yield _indented(_facts(facts))
+        facts.append(("request", witness_text(found.witness)))
+    yield _indented(facts_table(facts))
     yield _indented(_sides(found))
 
 
@@ -136,7 +140,8 @@ def _whose(proxies: Sequence[ProxyReport], of: int) -> str:
     return names if of == 1 else f"{len(proxies)} of {of}: {names}"
 
 
-def _facts(facts: Iterable[tuple[str, str]]) -> Table:
+def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
+    """Names and texts, one pair a line."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
@@ -162,14 +167,14 @@ def _sides(found: Difference) -> Table:
 
 
 def _unknown(proxies: Iterable[ProxyReport]) -> Iterator[RenderableType]:
-    yield Text("Unknown", style=_STYLES["unknown"])
+    yield Text("Unknown", style=STYLES["unknown"])
     for proxy in proxies:
         yield _indented(Text(f"{proxy.code}  {proxy.proxy}: {'; '.join(proxy.verdict.notes)}"))
         yield _indented(Text(proxy.file, style="dim"), 4)
 
 
 def _unverifiable(groups: Iterable[UnverifiableGroup], of: int) -> Iterator[RenderableType]:
-    yield Text("Not verifiable", style=_STYLES["unverifiable"])
+    yield Text("Not verifiable", style=STYLES["unverifiable"])
     for group in groups:
         part = group.part
         facts = [("proxies", _whose(group.proxies, of))]
@@ -179,13 +184,13 @@ def _unverifiable(groups: Iterable[UnverifiableGroup], of: int) -> Iterator[Rend
         if part.source:
             facts.append(("resource", str(part.source)))
         yield _indented(Text(f"{part.code.value}  {part.reason}"))
-        yield _indented(_facts(facts), 4)
+        yield _indented(facts_table(facts), 4)
 
 
 def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:
     yield Text("Findings", style="bold")
     for found in findings:
-        text = Text(found.severity, style=_STYLES[found.severity])
+        text = Text(found.severity, style=STYLES[found.severity])
         place = f"{found.place}: " if found.file else ""
         text.append(f"  {found.code}  {place}{found.explanation}", style="default")
         yield _indented(text)
@@ -194,7 +199,7 @@ def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:
             facts.append(("with", listed(map(str, found.related))))
         told = [(name, value) for name, value in facts if value]
         if told:
-            yield _indented(_facts(told), 4)
+            yield _indented(facts_table(told), 4)
 
 
 def _skipped(checks: Sequence[SkippedCheck]) -> Iterator[RenderableType]:

@@ -91,7 +91,7 @@ def review(
         limits: How much may be spent.
     """
     try:
-        space = Space(_all_cubes((rules,), given), limits)
+        space = Space(all_cubes((rules,), given), limits)
         diagram = _restricted(space, _Build(space, rules).diagram(), given)
         ways = cheapest(diagram, space.cheapest)
         return tuple(
@@ -111,13 +111,9 @@ def differences(
     Arguments are as for `review`.
     """
     try:
-        space = Space(_all_cubes((one, other), given), limits)
+        space = Space(all_cubes((one, other), given), limits)
         before, after = _Build(space, one).diagram(), _Build(space, other).diagram()
-        effects = space.store.combine(
-            before,
-            after,
-            lambda mine, theirs: (_outcome(one, mine[0]), _outcome(other, theirs[0])),
-        )
+        effects = _effects(space, (one, before), (other, after))
         changes: list[Change] = []
         ways = cheapest(_restricted(space, effects, given), space.cheapest)
         for effect, (_, way) in sorted(ways.items(), key=lambda item: item[1]):
@@ -138,7 +134,29 @@ def differences(
         return Undecided(str(error))
 
 
-def _all_cubes(lists: Iterable[DecisionList], given: Sequence[Cube]) -> list[Cube]:
+def effects(space: Space, one: DecisionList, other: DecisionList) -> Diagram:
+    """The diagram of what two lists do: pairs of their outcomes.
+
+    Raises:
+        TooLargeError: It takes more than the limits of the space allow.
+    """
+    before, after = _Build(space, one).diagram(), _Build(space, other).diagram()
+    return _effects(space, (one, before), (other, after))
+
+
+def _effects(
+    space: Space, one: tuple[DecisionList, Diagram], other: tuple[DecisionList, Diagram]
+) -> Diagram:
+    (before, mine), (after, theirs) = one, other
+    return space.store.combine(
+        mine,
+        theirs,
+        lambda first, second: (_outcome(before, first[0]), _outcome(after, second[0])),
+    )
+
+
+def all_cubes(lists: Iterable[DecisionList], given: Sequence[Cube]) -> list[Cube]:
+    """Every condition that lists, and what is given, look at."""
     found = list(given)
     for rules in lists:
         for decision in rules.decisions:

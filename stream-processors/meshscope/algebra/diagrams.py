@@ -78,6 +78,21 @@ class Store:
             found = self._nodes[key] = Node(level, ways)
         return found
 
+    def mapped(self, diagram: Diagram, outcome: Callable[[Any], Hashable]) -> Diagram:
+        """The diagram that says what `outcome` makes of each outcome."""
+        memo: dict[int, Diagram] = {}
+
+        def run(diagram: Diagram) -> Diagram:
+            if isinstance(diagram, Leaf):
+                return self.leaf(outcome(diagram.outcome))
+            found = memo.get(id(diagram))
+            if found is None:
+                ways = ((atoms, run(child)) for atoms, child in diagram.branches)
+                found = memo[id(diagram)] = self.node(diagram.level, ways)
+            return found
+
+        return run(diagram)
+
     def combine(
         self, one: Diagram, other: Diagram, outcome: Callable[[Any, Any], Hashable]
     ) -> Diagram:

@@ -50,13 +50,14 @@ class TextDomain:
         optional: There may be no value at all.
         samples: Values for examples, in order of preference; the first is what a request has
             where nothing is said. Without `samples` that is no value, or the shortest one.
-        usual: Pattern of the values that examples are taken from where there are such; empty: any.
+        usual: Patterns of the values that examples are taken from where there are such, the most
+            usual ones first; else any will do.
     """
 
     universe: str
     optional: bool
     samples: tuple[str, ...] = ()
-    usual: str = ""
+    usual: tuple[str, ...] = ()
 
     @cached_property
     def language(self) -> Language:
@@ -94,7 +95,10 @@ DIMENSIONS: Final[dict[Dimension, TextDomain | NumberDomain]] = {
     Dimension.PRINCIPAL: TextDomain(
         r"[^\x00-\x1f\x7f]+",
         True,
-        usual=r"spiffe://[a-z0-9][a-z0-9._-]*/ns/[a-z0-9][a-z0-9-]*/sa/[a-z0-9][a-z0-9.-]*",
+        usual=tuple(
+            rf"spiffe://{domain}/ns/[a-z0-9][a-z0-9-]*/sa/[a-z0-9][a-z0-9.-]*"
+            for domain in (r"cluster\.local", "[a-z0-9][a-z0-9._-]*")
+        ),
     ),
     Dimension.PEER_ADDRESS: NumberDomain(LAST, ((10 << 24) + 9,)),
     Dimension.CLIENT_ADDRESS: NumberDomain(LAST, ((10 << 24) + 9,)),

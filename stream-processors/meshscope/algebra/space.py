@@ -32,6 +32,9 @@ Product = dict[int, int]
 _ODD = 1_000
 """What it costs an example that a value is there, or is missing, where one would not expect it."""
 
+UNKNOWN_COST = 1_000_000
+"""What it costs an example to depend on what nobody knows: any length is better."""
+
 _ORDER = {dimension: place for place, dimension in enumerate(Dimension)}
 
 
@@ -160,16 +163,25 @@ class Space:
 
     def cubes_diagram(self, cubes: Sequence[Cube]) -> Diagram:
         """The diagram that says whether a request is in one of the cubes."""
-        store = self.store
-        whole: Diagram = store.leaf(False)
+        whole: Diagram = self.store.leaf(False)
         for conditions in self.products(cubes):
-            part: Diagram = store.leaf(True)
-            for level in sorted(conditions, reverse=True):
-                atoms = conditions[level]
-                rest = store.widths[level] & ~atoms
-                part = store.node(level, iter(((atoms, part), (rest, store.leaf(False)))))
-            whole = store.combine(whole, part, lambda one, other: one or other)
+            part = self.product_diagram(conditions)
+            whole = self.store.combine(whole, part, lambda one, other: one or other)
         return whole
+
+    def product_diagram(self, conditions: Product) -> Diagram:
+        """The diagram that says whether a request is in a product."""
+        store = self.store
+        part: Diagram = store.leaf(True)
+        for level in sorted(conditions, reverse=True):
+            atoms = conditions[level]
+            rest = store.widths[level] & ~atoms
+            part = store.node(level, iter(((atoms, part), (rest, store.leaf(False)))))
+        return part
+
+    def atoms_of(self, slot: Slot, values: Values) -> int:
+        """The atoms of a slot that values of the conditions consist of."""
+        return self._atoms[slot, values]
 
 
 def _read(condition: Constraint | Elements) -> tuple[Slot, Values]:
@@ -191,7 +203,7 @@ def _atoms(slot: Slot, values: list[Values], steps: int) -> dict[int, Value]:
     if domain.optional and not domain.samples:
         atoms[absent] = None
     languages = [text.language for text in texts]
-    for universe in (regex(domain.usual), domain.language) if domain.usual else (domain.language,):
+    for universe in (*map(regex, domain.usual), domain.language):
         found = atoms_of_strings(languages, universe, domain.samples, steps)
         for members, example in found.items():
             atoms.setdefault(members, example)
@@ -203,8 +215,7 @@ def _atoms(slot: Slot, values: list[Values], steps: int) -> dict[int, Value]:
 def _cost(slot: Slot, example: Value) -> int:
     domain = DIMENSIONS[slot.dimension]
     if slot.dimension is Dimension.OPAQUE:
-        # An example that does not depend on what nobody knows is worth any length.
-        return 1_000_000
+        return UNKNOWN_COST
     if domain.samples and example == domain.samples[0]:
         return 0
     if isinstance(domain, TextDomain) and domain.optional:
@@ -216,7 +227,8 @@ def _cost(slot: Slot, example: Value) -> int:
 
 def _unusual(domain: TextDomain, example: str) -> int:
     """What an example costs for being none that one would meet."""
-    return 0 if not domain.usual or example in regex(domain.usual) else _ODD
+    is_usual = not domain.usual or any(example in regex(each) for each in domain.usual)
+    return 0 if is_usual else _ODD
 
 
 def bits(mask: int) -> list[int]:

@@ -1,4 +1,5 @@
-"""Which requests two forms of a policy treat differently, by the algebra of requests.
+"""Which requests two forms of a policy treat differently, by the algebra of requests: the simplest
+one, and all of them in few words.
 
 It answers for access rules and for the rules of a virtual host. Everything else in these policies
 must be alike: where it differs too, where the algebra gives up, or where an answer would hang on
@@ -6,7 +7,7 @@ how a path is rewritten, there is no answer here, and the fields that differ hav
 """
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -15,10 +16,13 @@ from meshscope.algebra.conditions import domains, route_match, rule
 from meshscope.algebra.decision_list import Change, Decision, DecisionList, differences
 from meshscope.algebra.dimensions import PRESENT, Constraint, Cube, Dimension, Numbers, Slot, Texts
 from meshscope.algebra.limits import Limits, TooLargeError, Undecided
+from meshscope.algebra.regions import Names, regions
 from meshscope.algebra.strings import NOTHING, exact
 from meshscope.comparison.meaning import reduced
-from meshscope.comparison.verdict import EFFECTS, Effect
-from meshscope.policy.authorization import Authorization
+from meshscope.comparison.request_names import names_of_access, names_of_routes
+from meshscope.comparison.request_words import affected
+from meshscope.comparison.verdict import EFFECTS, Affected, Effect
+from meshscope.policy.authorization import Authorization, ExternalAuthorizer, Rule
 from meshscope.policy.http_route import HttpRoute, HttpRule, RouteMatch
 from meshscope.policy.key import ANY_PORT, TRANSPORT_MTLS, PolicyKey
 from meshscope.policy.policy import Policy
@@ -38,10 +42,13 @@ class Behaviour:
     Attributes:
         effect: The worst of what happens to any request; `equivalent`: nothing to none.
         witness: The simplest request to which that happens, as JSON; None: there is none.
+        affected: All requests that are treated otherwise, worst first; empty: there are none, or
+            they are too many things to say.
     """
 
     effect: Effect
     witness: str | None = None
+    affected: tuple[Affected, ...] = ()
 
 
 @lru_cache(maxsize=1024)
@@ -61,16 +68,51 @@ def behaviour(declared: Policy, observed: Policy) -> Behaviour | None:
 def _of_access(place: PolicyKey, one: Authorization, other: Authorization) -> Behaviour | None:
     if _counted(one) != _counted(other):
         return None
+    sides = (_asked(one), _asked(other)), (_enforced(one), _enforced(other))
     for given in _arriving(place):
         changes: list[Change] = []
-        for before, after in ((_asked(one), _asked(other)), (_enforced(one), _enforced(other))):
+        for before, after in sides:
             found = differences(before, after, (given,), LIMITS)
             if isinstance(found, Undecided):
                 return None
             changes += found
         if changes:
-            return _worst([(_access_effect(change), change) for change in changes])
+            names = names_of_access((*_rules(one), *_rules(other)))
+            some = [_affected(*side, _access_effect, names, given) for side in sides]
+            worst = _worst([(_access_effect(c.before, c.after), c) for c in changes])
+            return replace(worst, affected=_together(some))
     return Behaviour("equivalent")
+
+
+def _rules(access: Authorization) -> Iterator[Rule]:
+    for custom in access.custom:
+        yield from custom.rules
+    yield from access.deny or ()
+    yield from access.allow or ()
+
+
+def _affected(
+    before: DecisionList,
+    after: DecisionList,
+    effect: Callable[[Hashable, Hashable], Effect],
+    names: Names,
+    given: Cube,
+) -> tuple[Affected, ...] | None:
+    """All requests that two lists treat differently; None: that is too much to say."""
+
+    def group(one: Hashable, other: Hashable) -> tuple[Effect, str, str]:
+        return effect(one, other), words(one), words(other)
+
+    found = regions(before, after, group, names, given, LIMITS)
+    if isinstance(found, Undecided):
+        return None
+    return tuple(affected(*what, region) for what, region in found.items())
+
+
+def _together(parts: Sequence[tuple[Affected, ...] | None]) -> tuple[Affected, ...]:
+    """Worst first; nothing where a part is not known, since the others would not be all."""
+    known = [each for part in parts for each in part or ()]
+    return () if None in parts else tuple(sorted(known, key=lambda a: EFFECTS.index(a.effect)))
 
 
 def _counted(access: Authorization) -> Authorization:
@@ -102,9 +144,7 @@ def _asked(access: Authorization) -> DecisionList:
     """Which external authorizer is asked; without one there is nobody to refuse."""
     return DecisionList(
         tuple(
-            Decision(
-                rule(found), DENIED if custom.authorizer is None else f"asks {custom.authorizer}"
-            )
+            Decision(rule(found), DENIED if custom.authorizer is None else custom.authorizer)
             for custom in access.custom
             for found in custom.rules
         ),
@@ -112,20 +152,26 @@ def _asked(access: Authorization) -> DecisionList:
     )
 
 
-def _access_effect(change: Change) -> Effect:
-    return "blocks" if change.before == ALLOWED else "exposes"
+def _access_effect(before: Hashable, _: Hashable) -> Effect:
+    return "blocks" if before == ALLOWED else "exposes"
 
 
 def _of_routes(one: HttpRoute, other: HttpRoute) -> Behaviour | None:
     if replace(one, rules=()) != replace(other, rules=()):
         return None
     before, after = _routes(one.rules), _routes(other.rules)
-    found = differences(before, after, domains(one.domains), LIMITS)
+    (given,) = domains(one.domains)
+    found = differences(before, after, (given,), LIMITS)
     if isinstance(found, Undecided):
         return None
     if any(_only_rewritten_elsewhere(change) for change in found):
         return None
-    return _worst([(_route_effect(change), change) for change in found])
+    worst = _worst([(_route_effect(change.before, change.after), change) for change in found])
+    if not found:
+        return worst
+    names = names_of_routes(each.match for each in (*one.rules, *other.rules))
+    some = _affected(before, after, _route_effect, names, given)
+    return replace(worst, affected=_together([some]))
 
 
 def _routes(rules: Sequence[HttpRule]) -> DecisionList:
@@ -154,8 +200,7 @@ def _only_rewritten_elsewhere(change: Change) -> bool:
     )
 
 
-def _route_effect(change: Change) -> Effect:
-    before, after = change.before, change.after
+def _route_effect(before: Hashable, after: Hashable) -> Effect:
     if not isinstance(after, HttpRule) or after.respond is not None:
         return "blocks"
     if not isinstance(before, HttpRule) or before.respond is not None:
@@ -194,6 +239,8 @@ def _witness(change: Change) -> str:
 
 def words(outcome: Hashable) -> str:
     """An outcome for readers."""
+    if isinstance(outcome, ExternalAuthorizer):
+        return f"decided by {outcome.cluster}"
     if not isinstance(outcome, HttpRule):
         return {_NO_RULE: "answered with 404, since no rule matches"}.get(
             str(outcome), str(outcome)

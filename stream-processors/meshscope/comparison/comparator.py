@@ -12,7 +12,14 @@ from meshscope.comparison.effects import effect_of_change, effect_of_fields
 from meshscope.comparison.meaning import accepts, equivalent, fill_open_fields
 from meshscope.comparison.names import named, renamed
 from meshscope.comparison.summary import lines_text, summarise
-from meshscope.comparison.verdict import Difference, Effect, Outcome, ProxyVerdict, UnverifiablePart
+from meshscope.comparison.verdict import (
+    Affected,
+    Difference,
+    Effect,
+    Outcome,
+    ProxyVerdict,
+    UnverifiablePart,
+)
 from meshscope.events.facts import FieldDifference
 from meshscope.policy.endpoints import Endpoints
 from meshscope.policy.key import PolicyKey
@@ -270,8 +277,9 @@ def _different(declared: Policy, observed: Policy, *, is_equivalent: bool) -> Di
     kind = declared.key.kind
     effect: Effect = "equivalent" if is_equivalent else _effect(declared, observed, places)
     witness: str | None = None
+    some: tuple[Affected, ...] = ()
     if not is_equivalent and (found := behaviour(declared, observed)) is not None:
-        effect, witness = found.effect, found.witness
+        effect, witness, some = found.effect, found.witness, found.affected
     places = _without_echoes(places)
     return Difference(
         code=DRIFT_CODES[kind, "different"].code,
@@ -285,6 +293,7 @@ def _different(declared: Policy, observed: Policy, *, is_equivalent: bool) -> Di
         ),
         sources=_sources(declared, observed),
         witness=witness,
+        affected=some,
     )
 
 

@@ -19,7 +19,7 @@ from meshscope.policy.outbound_listener import ChainMatch
 NOTHING: Final = "none"
 _JWT: Final = "envoy.filters.http.jwt_authn"
 _CLAIM: Final = f"{_JWT}/payload/"
-_PRINCIPAL_PATTERNS: Final = {
+PRINCIPAL_PATTERNS: Final = {
     "namespaces": re.compile(r"\.\*/ns/([^/]+)/\.\*"),
     "serviceAccounts": re.compile(
         r"(?:spiffe://)?\.\+/ns/([^/]+)/\(\.\+/\|\)sa/([^/]+)\(/\.\+\)\?"
@@ -99,10 +99,11 @@ _CONDITION_WORDS: Final = {
 
 def _any_of(values: Iterable[StringMatch]) -> str:
     """Values as security policies write them: `/public/*`, `*.example.com`, `*`."""
-    return " or ".join(map(_pattern, values)) or NOTHING
+    return " or ".join(map(pattern, values)) or NOTHING
 
 
-def _pattern(match: StringMatch) -> str:
+def pattern(match: StringMatch) -> str:
+    """A condition on a string as security policies write it: `/public/*`."""
     if match.ignore_case:
         return string_match(match)
     match match.type:
@@ -138,9 +139,9 @@ def condition(condition: Condition) -> str:
 def _principals(condition: Condition) -> str:
     """Principals, or what Envoy knows as a pattern of principals only."""
     negation = "not " if condition.negated else ""
-    for name, pattern in _PRINCIPAL_PATTERNS.items():
+    for name, form in PRINCIPAL_PATTERNS.items():
         matches = [
-            pattern.fullmatch(value.value) if value.type == "regex" else None
+            form.fullmatch(value.value) if value.type == "regex" else None
             for value in condition.values
         ]
         found = ["/".join(match.groups()) for match in matches if match]

@@ -27,6 +27,50 @@ Outcome = Literal["in-sync", "drift", "unverifiable", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
+class Affected:
+    """Requests that are treated otherwise, all in the same way.
+
+    Attributes:
+        effect: What happens to them: with access rules `exposes` means that they gain access,
+            `blocks` that they lose it.
+        expected, observed: Their outcomes in words.
+        requests: The requests as a union of products, such as `GET /admin/* from ns/shop/*`;
+            what a product does not name may be anything that reaches the policy.
+        more: Products besides those.
+        complete: Whether there are no further ones; they were not all looked for.
+        inverted: It happens to all requests but those.
+    """
+
+    effect: Effect
+    expected: str
+    observed: str
+    requests: tuple[str, ...]
+    more: int = 0
+    complete: bool = True
+    inverted: bool = False
+
+    @property
+    def text(self) -> str:
+        """The requests in one line."""
+        listed = ("all but " if self.inverted else "") + "; ".join(self.requests)
+        if not self.more:
+            return listed
+        return f"{listed} and {'' if self.complete else 'at least '}{self.more} more"
+
+    def to_json(self) -> dict[str, Any]:
+        """The requests as in MeshScope's reports."""
+        return {
+            "effect": self.effect,
+            "expected": self.expected,
+            "observed": self.observed,
+            "requests": list(self.requests),
+            "more": self.more,
+            "complete": self.complete,
+            "inverted": self.inverted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """A policy that a proxy should hold and does not hold as such, or the other way round.
 
@@ -39,6 +83,7 @@ class Difference:
         fields: Every field that differs; empty for `missing` and `extra`.
         sources: Resources that it comes from, as far as they are known.
         witness: A request that shows it, as JSON; None: none is known.
+        affected: All requests that it treats otherwise, worst first; empty: not known.
     """
 
     code: str
@@ -50,6 +95,7 @@ class Difference:
     fields: tuple[FieldDifference, ...] = ()
     sources: tuple[ResourceRef, ...] = ()
     witness: str | None = None
+    affected: tuple[Affected, ...] = ()
 
     @property
     def is_drift(self) -> bool:
@@ -71,6 +117,7 @@ class Difference:
                 for field in self.fields
             ],
             "witness": json.loads(self.witness) if self.witness else None,
+            "affected": [some.to_json() for some in self.affected],
             "sources": [source_json(source) for source in self.sources],
         }
 
