@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
-from small_mesh import CLUSTER, held, project, resource
+from small_mesh import CLUSTER, held, policy, project, resource
 
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.facts import ProxyState, Snapshot
 from meshscope.events.proxy import ProxyInputs
+from meshscope.policy.source import ResourceRef
+from meshscope.projection.result import Projection
 from meshscope.stream.expectation import Expectation, expect
 from meshscope.stream.judgement import Judgement
 from meshscope.stream.judgements import Judgements
@@ -59,6 +61,23 @@ def test_whatever_a_judgement_follows_from_asks_for_a_new_one() -> None:
     judgements.of(expectation(("a", 1)), incomplete, compare)
     judgements.of(expectation(("a", 1)), replace(held_by, unreferenced=("x",)), compare)
     assert compare.calls == 5
+
+
+def test_a_judgement_follows_from_the_names_of_alternatives_too() -> None:
+    """It says after whom a policy is named that is one of several possible outcomes."""
+    one, other, third = (
+        policy("a", value, [ResourceRef("Rule", "shop", "r")]) for value in (1, 2, 2)
+    )
+    third = replace(third, sources=(ResourceRef("Rule", "shop", "renamed"),))
+    before, after = (
+        expect(Projection({one.key: one}, {one.key: (one, each)}), "declared")
+        for each in (other, third)
+    )
+    assert before.lanes == after.lanes, "no proxy needs time for that"
+    judgements, compare = Judgements(), Counted()
+    for expected in (before, after):
+        judgements.of(expected, snapshot("p1.shop", a=2), compare)
+    assert compare.calls == 2
 
 
 def test_what_is_missing_is_asked_for_again() -> None:

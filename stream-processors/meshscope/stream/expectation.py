@@ -46,8 +46,8 @@ class Expectation:
         named: `Shard.digest` by place, sources included, for kinds whose sources survive in a
             proxy.
         root: Digest over `shards`, see `meaning_root`.
-        whole: Digest of all that the projection says: policies with their sources, what it leaves
-            open, notes.
+        whole: Digest of all that the projection says: policies and their alternatives with their
+            sources, what it leaves open, notes.
         policies: Number of policies.
         closed: Whether equal roots suffice: nothing is unverifiable and there is one outcome only.
         lanes: Digest of what is expected, by lane; a change of it starts a convergence window.
@@ -81,13 +81,19 @@ def expect(projection: Projection, declared: str) -> Expectation:
             ],
         )
     )
+    sources = _encode(
+        [
+            (str(key), [policy.sources if policy else None for policy in outcomes])
+            for key, outcomes in sorted(projection.alternatives.items())
+        ]
+    )
     return Expectation(
         declared=declared,
         shards=meanings,
         named={place: digest for place, digest in digests.items() if place[0] in SURVIVING},
         root=root_digest(meanings),
         whole=digest_bytes(
-            "whole", _encode((sorted(digests.items()), projection.notes)) + open_ends
+            "whole", _encode((sorted(digests.items()), projection.notes)) + open_ends + sources
         ),
         policies=len(projection.policies),
         closed=not projection.unverifiable and not projection.alternatives,

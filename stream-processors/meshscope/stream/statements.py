@@ -145,7 +145,7 @@ class Statements:
             elif converging:
                 held.append(name)
             elif len(self._open) < MAX_OPEN:
-                self._add(key, difference, declaration)
+                self._add(difference, declaration)
         self._verdict(
             judgement.verdict if not held else "drift" if self._open else "converging",
             declaration.digest,
@@ -183,7 +183,7 @@ class Statements:
     def _is_converging(self, difference: Difference) -> bool:
         return self._now.monotonic < self._windows[lane(difference.key.kind)].until
 
-    def _add(self, key: str, difference: Difference, declaration: Declaration) -> None:
+    def _add(self, difference: Difference, declaration: Declaration) -> None:
         identity = self._outbox.next_id()
         self._drift("opened", identity, identity, self._now.utc, difference, declaration)
 
@@ -191,7 +191,7 @@ class Statements:
         known = self._open[key]
         if not self._same_anomaly(key, difference):
             self._close(key, declaration.digest)
-            self._add(key, difference, declaration)
+            self._add(difference, declaration)
             return
         if self._is_due(known.said_at) or known.looks != _looks(difference, declaration):
             identity = self._outbox.next_id()
