@@ -323,6 +323,9 @@ def test_a_projection_that_fails_is_told_and_closes_nothing() -> None:
     mesh.work()
     assert mesh.verdict == "unknown"
     assert "nobody thought of boom" in mesh.last.reason
+    told = len(mesh.broker.facts)
+    settle(mesh.join, mesh.clock, TIMING.repeat)
+    assert mesh.broker.facts[told:] == [mesh.last], "what is unknown is told daily, too"
     assert mesh.drifts == {"a"}
     mesh.declare(a=2)
     mesh.work()
@@ -497,6 +500,16 @@ def test_a_pod_of_which_no_snapshot_comes_is_told() -> None:
     mesh.hold(a=1)
     assert findings(mesh) == set()
     assert mesh.verdict == "in-sync"
+
+
+def test_what_is_said_of_a_pod_that_is_never_heard_of_is_told_daily() -> None:
+    """Or Kafka would forget an anomaly that is open, in a mesh in which nothing else happens."""
+    mesh = Mesh(a=1)
+    declare_pod(mesh)
+    mesh.wait(UNSEEN.after_ms)
+    for day in range(1, 4):
+        settle(mesh.join, mesh.clock, TIMING.repeat)
+        assert len(mesh.broker.facts) == 1 + day
 
 
 def test_before_a_complete_list_no_pod_is_forgotten() -> None:

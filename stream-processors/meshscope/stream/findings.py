@@ -3,7 +3,7 @@
 And which drift is evidence of which of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal
 
 from meshscope.analysis.delivery import Condition
@@ -58,6 +58,14 @@ class Findings:
     def wake_at(self) -> int | None:
         """Monotonic time at which to look again."""
         return self._delivery.wake_at if self._delivery else None
+
+    def said_at(self) -> Iterator[int]:
+        """When each finding that is still so was said last."""
+        return (
+            self.open[condition.key].said_at
+            for condition in self._conditions
+            if condition.key in self.open
+        )
 
     def take(self, found: Delivery) -> bool:
         """How the proxy gets its configuration: what is over closes, what lasts too long opens.

@@ -1,6 +1,6 @@
 """What is said about a proxy: drifts that open, repeat and close, and verdicts, fact by fact."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Final, Literal
@@ -91,9 +91,10 @@ class Statements:
 
         Drifts stay open: that nothing is seen is no sign that they are over.
         """
-        if not (keep and self._said):
-            self._verdict(verdict, declared, reason=reason, differences=len(self._open))
-        return self.nothing()
+        if keep and self._said:
+            return self.nothing()
+        self._verdict(verdict, declared, reason=reason, differences=len(self._open))
+        return Step(self._finished(), wake_at=self._wake_at(self._repeat_at(self._said_at())))
 
     def pending(self, reason: str, missing: tuple[str, ...], declaration: Declaration) -> Step:
         """Shards or bodies are missing. The last verdict stays while they may be on their way."""
@@ -102,11 +103,27 @@ class Statements:
         late_at = self._pending_since + PENDING_MS
         is_late = self._now.monotonic >= late_at
         step = self.cannot_say(reason, keep=not is_late, declared=declaration.digest)
-        return replace(step, missing=missing, wake_at=self._wake_at(None if is_late else late_at))
+        times = (step.wake_at, None if is_late else late_at)
+        return replace(step, missing=missing, wake_at=self._wake_at(*times))
 
     def nothing(self) -> Step:
         """There is nothing that a verdict could be about."""
-        return Step(self._finished(), wake_at=self._wake_at())
+        repeat_at = self._repeat_at(self._findings.said_at())
+        return Step(self._finished(), wake_at=self._wake_at(repeat_at))
+
+    def _said_at(self) -> Iterator[int]:
+        """When what is said again if it stays so was said last."""
+        yield from self._findings.said_at()
+        if self._said:
+            yield self._said.at
+
+    def _repeat_at(self, said_at: Iterable[int]) -> int | None:
+        """Monotonic time at which the first of what was said is to be said again."""
+        first = min(said_at, default=None)
+        if first is None:
+            return None
+        left = first + self._world.timing.repeat - self._now.utc
+        return self._now.monotonic + max(1_000, left)
 
     def _wake_at(self, *others: int | None) -> int | None:
         """Monotonic time at which to look again."""
@@ -156,15 +173,11 @@ class Statements:
             differences=len(differing) - len(held),
             policies=judgement.policies,
         )
-        repeats = [drift.said_at for drift in self._open.values()]
-        repeats += [self._said.at] if self._said else []
-        repeats += [finding.said_at for finding in self._findings.open.values()]
-        next_repeat = min(repeats) + self._world.timing.repeat - self._now.utc
-        times = (self._windows[name].until for name in (*held, *later))
-        return Step(
-            self._finished(),
-            wake_at=self._wake_at(*times, self._now.monotonic + max(1_000, next_repeat)),
+        repeat_at = self._repeat_at(
+            (*self._said_at(), *(drift.said_at for drift in self._open.values()))
         )
+        times = (self._windows[name].until for name in (*held, *later))
+        return Step(self._finished(), wake_at=self._wake_at(*times, repeat_at))
 
     def _finished(self) -> ProxyRecord:
         return replace(
