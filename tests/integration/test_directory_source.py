@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meshscope.watcher import directory as source
 from meshscope.watcher.directory import DirectorySource
 from meshscope.watcher.source import Changed, Listed
 
@@ -190,3 +191,29 @@ async def test_a_file_that_is_replaced_with_its_old_time_and_size_is_read_again(
     file.write_text(manifest("a", "wish"))
     os.utime(file, ns=times)
     assert await watched.changed() == (["a"], [])
+
+
+@pytest.mark.parametrize("error", [OSError("limit"), RuntimeError("too many files")])
+async def test_without_events_of_the_file_system_changes_are_found_by_looking(
+    directory: Path,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    """Watches of the file system are few on some machines."""
+
+    async def refuse(*_: object, **__: object) -> AsyncIterator[None]:
+        raise error
+        yield
+
+    monkeypatch.setattr(source, "awatch", refuse)
+    monkeypatch.setattr(source, "RESCAN_SECONDS", 0.05)
+    monkeypatch.setattr(source, "LOOK_SECONDS", 0.01)
+    watched = await watch(directory)
+    await watched.next()
+    (directory / "b.yaml").write_text(manifest("b"))
+    assert await watched.changed() == (["b"], [])
+    told = [each.getMessage() for each in caplog.records if "cannot be watched" in each.message]
+    assert len(told) == 2, "once for the directory and once for its parent"
+    assert f"{error}), so changes are found by looking" in told[0]

@@ -44,6 +44,7 @@ class DirectorySource:
     _reader: DirectoryReader = field(init=False)
     _wake: asyncio.Event = field(init=False)
     _told: set[Problem] = field(default_factory=set)
+    _unwatched: set[Path] = field(default_factory=set)
     _absent: str = ""
 
     def __post_init__(self) -> None:
@@ -111,7 +112,7 @@ class DirectorySource:
     async def _watch(self, directory: Path, *, recursive: bool) -> None:
         """Wake whenever something happens to the files; begin anew when the directory is new."""
         while True:
-            with suppress(FileNotFoundError, PermissionError):
+            try:
                 inode = _inode(directory)
                 stop = asyncio.Event()
                 replaced = asyncio.create_task(self._replaced(directory, inode, stop))
@@ -128,7 +129,22 @@ class DirectorySource:
                         self._wake.set()
                 finally:
                     replaced.cancel()
+            except (FileNotFoundError, PermissionError) as error:
+                log.debug("%s is not watched now: %s", directory, error)
+            except (OSError, RuntimeError) as error:
+                self._tell_unwatched(directory, error)
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _tell_unwatched(self, directory: Path, error: Exception) -> None:
+        if directory not in self._unwatched:
+            self._unwatched.add(directory)
+            log.warning(
+                "%s cannot be watched (%s), so changes are found by looking every %g s; raise "
+                "fs.inotify.max_user_watches and max_user_instances of this machine",
+                directory,
+                error,
+                RESCAN_SECONDS,
+            )
 
     async def _replaced(self, directory: Path, inode: int, stop: asyncio.Event) -> None:
         """Set `stop` when the path leads to another directory than the one that is watched."""
