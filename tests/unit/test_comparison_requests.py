@@ -116,7 +116,7 @@ def test_what_is_shorter_is_said() -> None:
             "unless SNI is a.b",
         ),
         (Condition("header", "x", exactly("a", "b")), "with header x a or b"),
-        (Condition("header", "x", exactly("a"), negated=True), "unless header x a"),
+        (Condition("header", "x", exactly("a"), negated=True), "unless header x is a"),
         (Condition("header", "x", (StringMatch("present"),), negated=True), "without header x"),
         (Condition("header", "host", exactly("a")), "to host a"),
         (Condition("metadata", CLAIM, exactly("dev"), "only"), None),

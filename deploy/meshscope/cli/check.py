@@ -8,6 +8,10 @@ from typing import Literal
 
 import click
 
+from meshscope.cli.against import against
+from meshscope.cli.against_markdown import against_markdown
+from meshscope.cli.against_report import AgainstReport
+from meshscope.cli.against_table import against_table
 from meshscope.cli.bug_report import read_bug_report
 from meshscope.cli.examine import examine
 from meshscope.cli.given import Inputs
@@ -71,6 +75,14 @@ class ManyValues(click.Command):
     "standard input: configuration dumps and resources. Those of --resources win over its own.",
 )
 @click.option(
+    "--against",
+    "against_paths",
+    multiple=True,
+    metavar="OLD…",
+    help="What was declared before, files or directories as for --resources: says what the change "
+    "does to the behaviour of each sidecar, not to the text.",
+)
+@click.option(
     "--mesh-config",
     metavar="FILE",
     help="MeshConfig, or the ConfigMap that holds it; else ConfigMap `istio` of the resources.",
@@ -99,15 +111,17 @@ class ManyValues(click.Command):
     "-o",
     "--output",
     "output",
-    type=click.Choice(["table", "json", "sarif", "junit"]),
+    type=click.Choice(["table", "json", "sarif", "junit", "markdown"]),
     default="table",
     show_default=True,
-    help="Table for people, JSON for programs, SARIF for code scanning, JUnit XML for CI servers.",
+    help="Table for people, JSON for programs, SARIF for code scanning, JUnit XML for CI servers; "
+    "with --against table, JSON, or Markdown for a review.",
 )
 def check(
     resources: tuple[str, ...],
     dump_paths: tuple[str, ...],
     bug_report: str | None,
+    against_paths: tuple[str, ...],
     mesh_config: str | None,
     istiod_env: tuple[str, ...],
     complete: bool,
@@ -116,17 +130,22 @@ def check(
 ) -> None:
     """Verify configuration dumps of sidecars against the resources that are declared.
 
-    Without dumps, only the declarations are examined.
+    Without dumps, only the declarations are examined; with --against, two declarations are
+    compared by what sidecars do under each.
 
-    Exit code: 0 clean, 1 drift or findings from --fail-on up (those about declarations are errors
-    where requests fail for certain), 2 wrong usage or input that cannot be
+    Exit code: 0 clean, 1 drift, changed behaviour, or findings from --fail-on up (those about
+    declarations are errors where requests fail for certain), 2 wrong usage or input that cannot be
     read, 3 something could not be verified.
     """
-    sources = [*resources, *dump_paths, bug_report, mesh_config]
+    sources = [*resources, *dump_paths, *against_paths, bug_report, mesh_config]
     if sources.count(STDIN) > 1:
         raise click.UsageError("standard input (`-`) can be read once only")
     if not (resources or bug_report):
         raise click.UsageError("give --resources, or --bug-report")
+    if against_paths and not resources:
+        raise click.UsageError("--against needs --resources, what is declared now")
+    if output in (("sarif", "junit") if against_paths else ("markdown",)):
+        raise click.UsageError(f"-o {output} is {'not for' if against_paths else 'for'} --against")
     settings = mesh_settings(mesh_config) if mesh_config else None
     environment = switches(istiod_env)
     inputs, count = _inputs(resources, dump_paths, bug_report)
@@ -137,6 +156,10 @@ def check(
         complete=complete or inputs.complete,
         today=datetime.now(UTC).date(),
     )
+    if against_paths:
+        changed = _against(inputs, against_paths, fail_on)
+        _print_change(changed, output)
+        raise SystemExit(changed.exit_code)
     with progress(inputs.dumps, count) as read:
         report = examine(replace(inputs, dumps=read), inferring(), project, fail_on)
     _print(report, output)
@@ -166,6 +189,25 @@ def _inputs(
         ),
         count + reported.count,
     )
+
+
+def _against(
+    inputs: Inputs, paths: tuple[str, ...], fail_on: Literal["error", "warning"]
+) -> AgainstReport:
+    lost: list[Finding] = []
+    before = tuple(manifests(paths, lost))
+    inputs = replace(inputs, unreadable=(*lost, *inputs.unreadable))
+    return against(inputs, before, inferring(), project, fail_on)
+
+
+def _print_change(report: AgainstReport, output: str) -> None:
+    match output:
+        case "json":
+            click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        case "markdown":
+            click.echo(against_markdown(report), nl=False)
+        case _:
+            console().print(against_table(report))
 
 
 def _print(report: CheckReport, output: str) -> None:

@@ -118,3 +118,9 @@ def with_node(dump: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, 
     own = {"@type": f"type.googleapis.com/{_BOOTSTRAP}", "bootstrap": {"node": node}}
     others = [config for config in dump["configs"] if section_name(config) != _BOOTSTRAP]
     return {**dump, "configs": [own, *others]}
+
+
+def node_of(dump: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a dump that says of which proxy it is."""
+    own = [config for config in dump["configs"] if section_name(config) == _BOOTSTRAP]
+    return {**dump, "configs": own}

@@ -89,7 +89,8 @@ def _optional(before: str, anything: str, unless: str, without: str) -> Callable
             elif term.within or len(others) < len(term.outside):
                 said.append(f"{before}{name} {_one(Term(term.within, others), anything)}".strip())
             else:
-                said.append(f"{unless}{name} {' or '.join(others)}")
+                verb = " is" if name else ""
+                said.append(f"{unless}{name}{verb} {' or '.join(others)}")
         if more := len(part.terms) - len(said):
             said.append(f"{more} more")
         # The same words are not said twice: `with header x a or b`.
