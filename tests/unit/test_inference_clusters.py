@@ -307,6 +307,15 @@ def test_proxy_protocol_wraps_the_socket() -> None:
     assert (found.proxy_protocol, found.tls_mode) == ("v2", "never")
 
 
+def test_certificates_of_secrets_come_from_the_control_plane() -> None:
+    source = {"ads": {}, "resource_api_version": "V3"}
+    trusted = {"name": "kubernetes://ca-cacert", "sds_config": source}
+    inference = infer_parts(cds=[cluster(NAME, metadata=SUBSET, transport_socket=tls(trusted))])
+
+    assert content(inference, KEY).tls.trusted == "kubernetes://ca-cacert"
+    assert extensions(inference) == {}
+
+
 @pytest.mark.parametrize(
     "trusted",
     [

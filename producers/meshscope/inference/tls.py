@@ -32,15 +32,21 @@ _AGENT: Final[dict[str, Any]] = {
 _AGENT_WAITING: Final = {**_AGENT, "initial_fetch_timeout": "0s"}
 """The same for the workload's own certificate and root: Envoy waits for them without limit."""
 
+_CONTROL_PLANE: Final[dict[str, Any]] = {"ads": {}, "resource_api_version": "V3"}
+"""The control plane as a source of certificates from Secrets and ConfigMaps."""
+
 _FILES: Final = "file-"
+_RESOURCE: Final = "://"
+"""What names of Secrets and ConfigMaps have, such as `kubernetes://cert`."""
 
 
 def secret(message: Message | None) -> str:
-    """Name of a secret that is fetched from the sidecar agent (`SdsSecretConfig`); empty: none."""
+    """Name of a secret that is fetched (`SdsSecretConfig`); empty: none."""
     if message is None:
         return ""
     name = message.string("name")
-    message.require("sds_config", _AGENT if name.startswith(_FILES) else _AGENT_WAITING)
+    source = _AGENT if name.startswith(_FILES) else _AGENT_WAITING
+    message.require("sds_config", _CONTROL_PLANE if _RESOURCE in name else source)
     return name
 
 
