@@ -292,6 +292,14 @@ def test_ports_of_a_workload_entry_that_a_service_selects(
     assert InstanceIndex((headless, entry)).of(BOOKS.host, "shop") == ()
 
 
+def test_labels_of_a_workload_entrys_metadata_count_before_those_of_its_spec() -> None:
+    spec = {"address": "10.7.0.1", "labels": {"app": "other"}}
+    entry = replace(resource("WorkloadEntry", "vm", {"spec": spec}), labels={"app": "books"})
+    selecting = service_entry(resolution="STATIC", workloadSelector={"labels": {"app": "books"}})
+    (found,) = InstanceIndex((selecting, entry)).of("x.org", "shop")
+    assert found.labels["app"] == "books"
+
+
 def test_names_are_no_endpoints_of_a_service_that_is_not_resolved_by_name() -> None:
     found = seen(instance("vm.example.com"), instance("10.0.0.1"))
     assert [e.address for loc in found.localities for e in loc.endpoints] == ["10.0.0.1"]

@@ -1,5 +1,6 @@
 """The proxy as a workload, and domains of virtual hosts."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,73 @@ def test_services_that_select_it_are_served_the_oldest_first() -> None:
 def test_a_port_that_no_container_has_is_not_served() -> None:
     ports = {"name": "http", "port": 80, "targetPort": "web"}
     assert seen(service("web", ports, selector={"app": "a"}), pod({"app": "a"})).targets == ()
+
+
+def test_of_services_of_one_age_the_first_by_host_decides() -> None:
+    chosen = {"selector": {"app": "a"}}
+    found = seen(service("web", **chosen), service("web-v1", **chosen), pod({"app": "a"}))
+    assert [target.name for target in found.targets] == ["web-v1", "web"]
+
+
+def test_a_pod_that_no_service_selects_serves_those_whose_endpoints_list_it() -> None:
+    def listing(address: str) -> Resource:
+        named = {"kubernetes.io/service-name": "web"}
+        piece = declare("EndpointSlice", "web", {}, labels=named)
+        ports = [{"name": "http", "port": 8080}, {"name": "other", "port": 8081}]
+        return replace(piece, body={"endpoints": [{"addresses": [address]}], "ports": ports})
+
+    def ports(*resources: Resource) -> list[tuple[str, int]]:
+        found = seen(service("web"), pod({"app": "a"}), *resources)
+        return [(target.name, target.target_port) for target in found.targets]
+
+    assert ports(listing(ADDRESS)) == [("web", 8080)]
+    assert ports(listing("10.9.0.2")) == []
+    other = service("other", selector={"app": "a"})
+    assert ports(listing(ADDRESS), other) == [("other", 80)]
+
+
+def test_a_workload_entry_with_its_address_stands_for_it() -> None:
+    spec = {"address": ADDRESS, "labels": {"app": "b"}, "ports": {"http": 7}}
+    found = seen(
+        service("a", selector={"app": "a"}),
+        service("b", selector={"app": "b"}),
+        service("named", {"name": "x", "port": 80, "targetPort": "y"}, selector={"app": "b"}),
+        service("headless", ip="None", selector={"app": "b"}),
+        declare("WorkloadEntry", "vm", spec),
+        proxy=client(labels={"app": "a"}),
+    )
+    assert [(target.name, target.target_port) for target in found.targets] == [("b", 7)]
+
+
+def test_of_several_workload_entries_with_its_address_its_namesake_stands_for_it() -> None:
+    def entries(*names: str) -> list[Resource]:
+        return [
+            declare("WorkloadEntry", name, {"address": ADDRESS, "labels": {"app": name}})
+            for name in names
+        ]
+
+    ours = [service(name, selector={"app": name}) for name in ("a", "client")]
+    assert [t.name for t in seen(*ours, *entries("a", "client")).targets] == ["client"]
+    assert [t.name for t in seen(*ours, *entries("a", "b")).targets] == ["a"]
+
+
+def test_labels_of_a_workload_entrys_metadata_count_before_those_of_its_spec() -> None:
+    virtual = declare(
+        "WorkloadEntry",
+        "vm",
+        {"address": ADDRESS, "labels": {"app": "spec", "of": "spec"}},
+        labels={"app": "metadata"},
+    )
+    assert seen(virtual).labels == {"app": "metadata", "of": "spec"}
+
+
+def test_its_cluster_and_network_are_among_the_labels_of_its_place() -> None:
+    labels = seen(pod({}), proxy=client(network="n")).place_labels
+    assert labels["topology.istio.io/cluster"] == "Kubernetes"
+    assert labels["topology.istio.io/network"] == "n"
+    own = pod({"topology.istio.io/network": "own"})
+    labels = seen(own, proxy=client(network="n")).place_labels
+    assert labels["topology.istio.io/network"] == "own"
 
 
 @pytest.mark.parametrize(

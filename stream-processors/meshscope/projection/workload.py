@@ -9,8 +9,15 @@ from meshscope.events.resource import Resource
 from meshscope.policy.source import ResourceRef
 from meshscope.projection.declared.declarations import Declarations
 from meshscope.projection.inbound.ports import ServiceTarget
-from meshscope.projection.services.instances import place_of, with_place
+from meshscope.projection.services.instances import (
+    SERVICE_NAME,
+    entry_labels,
+    mapped,
+    place_of,
+    with_place,
+)
 from meshscope.projection.services.locality import Place
+from meshscope.projection.services.protocols import UDP
 from meshscope.projection.services.registry import Registry, Service, ServicePort
 
 Json = Mapping[str, Any]
@@ -53,13 +60,14 @@ def workload(proxy: ProxyInputs, declared: Declarations, registry: Registry) -> 
     place = place_of(labels, {} if host is None else host.labels)
     if place == Place():
         place = Place(proxy.region, proxy.zone, proxy.sub_zone)
+    placed = with_place(labels, place, cluster=proxy.cluster, node=node, network=proxy.network)
     return Workload(
         namespace=proxy.namespace,
         labels=labels,
         addresses=proxy.addresses,
         node=node,
         place=place,
-        place_labels=with_place(labels, place, node=node, network=proxy.network),
+        place_labels=placed,
         targets=tuple(_targets(proxy, pod, labels, declared, registry)),
     )
 
@@ -69,7 +77,7 @@ def _endpoint_labels(declared: Declarations, addresses: Iterable[str]) -> Iterat
     own = set(addresses)
     for entry in declared.of("WorkloadEntry"):
         if entry.spec.get("address") in own:
-            yield {**entry.labels, **(entry.spec.get("labels") or {})}
+            yield entry_labels(entry)
     for entry in declared.of("ServiceEntry"):
         for endpoint in entry.spec.get("endpoints") or ():
             if endpoint.get("address") in own:
@@ -82,21 +90,93 @@ def _targets(
     labels: Labels,
     declared: Declarations,
     registry: Registry,
-) -> Iterator[ServiceTarget]:
-    seen: set[tuple[str, ResourceRef]] = set()
+) -> list[ServiceTarget]:
+    """Service ports that a workload serves, oldest service first, then by host."""
     # Services do not cross namespaces here, not even ServiceEntries that list the proxy's address.
-    for service in registry.by_namespace.get(proxy.namespace, ()):
-        if (service.host, service.ref) in seen:
-            # Another address of the same host.
+    services = registry.by_namespace.get(proxy.namespace, ())
+    kubernetes = [service for service in services if service.from_kubernetes]
+    own = _own_entry(declared, proxy)
+    if own is not None:
+        found = [
+            target
+            for service in registry.by_namespace.get(own.namespace, ())
+            if service.from_kubernetes and _selects(service, entry_labels(own))
+            for target in _entry_targets(service, own, declared)
+        ]
+    elif any(_selects(service, labels) for service in kubernetes):
+        found = [
+            target
+            for service in kubernetes
+            if _selects(service, labels)
+            for target in _kubernetes_targets(service, pod)
+        ]
+    else:
+        found = list(_listed_targets(proxy, {s.name: s for s in kubernetes}, declared))
+    seen: set[tuple[str, ResourceRef]] = set()
+    for service in services:
+        entry = declared.named("ServiceEntry", service.namespace, service.ref.name)
+        # Of several addresses of one host one is enough.
+        if not service.from_kubernetes and entry and (service.host, service.ref) not in seen:
+            seen.add((service.host, service.ref))
+            found += _declared_targets(service, entry, proxy, labels, declared)
+    return sorted(found, key=lambda target: (_age(target, declared), target.host))
+
+
+def _age(target: ServiceTarget, declared: Declarations) -> str:
+    (ref,) = target.sources
+    resource = declared.named(ref.kind, ref.namespace, ref.name)
+    return "" if resource is None else resource.created_at or ""
+
+
+def _own_entry(declared: Declarations, proxy: ProxyInputs) -> Resource | None:
+    """The WorkloadEntry that stands for the proxy: of several with its address its namesake."""
+    found = [
+        entry
+        for entry in declared.of("WorkloadEntry")
+        if entry.spec.get("address") in proxy.addresses[:1]
+    ]
+    name = proxy.proxy.removesuffix(f".{proxy.namespace}")
+    return min(
+        found,
+        key=lambda entry: (
+            (entry.namespace, entry.name) != (proxy.namespace, name),
+            entry.namespace != proxy.namespace,
+            entry.namespace,
+            entry.name,
+        ),
+        default=None,
+    )
+
+
+def _entry_targets(
+    service: Service, entry: Resource, declared: Declarations
+) -> Iterator[ServiceTarget]:
+    """Ports of a Kubernetes service that a WorkloadEntry serves; headless ones have none."""
+    resource = declared.named("Service", service.namespace, service.name)
+    if resource is None or service.resolution != "static":
+        return
+    written = {port["port"]: port for port in resource.spec.get("ports") or ()}
+    for port in service.ports:
+        number = mapped(written[port.number], entry.spec.get("ports") or {})
+        if number and port.protocol != UDP:
+            yield _target(service, port, number)
+
+
+def _listed_targets(
+    proxy: ProxyInputs, services: Mapping[str, Service], declared: Declarations
+) -> Iterator[ServiceTarget]:
+    """Ports of services, by their names, among whose endpoints the proxy is."""
+    own = set(proxy.addresses[:1])
+    for piece in declared.within("EndpointSlice", proxy.namespace):
+        service = services.get(piece.labels.get(SERVICE_NAME, ""))
+        endpoints = piece.body.get("endpoints") or ()
+        if service is None or not any(own & {*(e.get("addresses") or ())} for e in endpoints):
             continue
-        seen.add((service.host, service.ref))
-        if service.from_kubernetes:
-            if _selects(service, labels):
-                yield from _kubernetes_targets(service, pod)
-        else:
-            entry = declared.named("ServiceEntry", service.namespace, service.ref.name)
-            if entry is not None:
-                yield from _declared_targets(service, entry, proxy, labels, declared)
+        ports = {port.name: port for port in service.ports}
+        for given in piece.body.get("ports") or ():
+            port = ports.get(given.get("name") or "")
+            if port is not None and given.get("port"):
+                yield _target(service, port, given["port"])
 
 
 def _selects(service: Service, labels: Labels) -> bool:
@@ -152,11 +232,10 @@ def _own_endpoint(
     if service.selector is None or service.namespace != proxy.namespace:
         return None
     for chosen in declared.of("WorkloadEntry"):
-        own = {**chosen.labels, **(chosen.spec.get("labels") or {})}
         if (
             chosen.namespace == proxy.namespace
             and chosen.spec.get("address") in proxy.addresses
-            and service.selector.items() <= own.items()
+            and service.selector.items() <= entry_labels(chosen).items()
         ):
             return chosen.spec
     return {} if _selects(service, labels) else None

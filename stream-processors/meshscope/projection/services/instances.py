@@ -26,7 +26,7 @@ Health = Literal["healthy", "unready", "draining", "terminating"]
 TLS_MODE = "security.istio.io/tlsMode"
 MUTUAL = "istio"
 _NO_TLS = "disabled"
-_SERVICE_NAME = "kubernetes.io/service-name"
+SERVICE_NAME = "kubernetes.io/service-name"
 _WORKLOAD_NAME = "service.istio.io/workload-name"
 _GROUP = "istio.io/autoRegistrationGroup"
 _LOCALITY = ("topology.istio.io/locality", "istio-locality")
@@ -102,14 +102,14 @@ def _written(place: Place) -> str:
 def with_place(
     labels: Labels, place: Place, *, cluster: str = "", node: str = "", network: str = ""
 ) -> Labels:
-    """Labels of a workload with those that tell where it is."""
+    """Labels of a workload with those that tell where it is; its own network counts."""
     known = {
         _REGION[0]: place.region,
         _ZONE[0]: place.zone,
         _SUB_ZONE[0]: place.sub_zone,
         _CLUSTER: cluster,
         _HOSTNAME: node,
-        _NETWORK: network,
+        _NETWORK: labels.get(_NETWORK) or network,
     }
     return {**labels, **{name: value for name, value in known.items() if value}}
 
@@ -132,6 +132,11 @@ def describe(name: str, namespace: str, labels: Labels, cluster: str) -> str:
             cluster,
         )
     )
+
+
+def entry_labels(entry: Resource) -> Labels:
+    """Labels of a WorkloadEntry: those of its metadata count before those of its spec."""
+    return {**(entry.spec.get("labels") or {}), **entry.labels}
 
 
 def _first(labels: Labels, names: Iterable[str]) -> str | None:
@@ -180,7 +185,7 @@ class InstanceIndex:
         """All instances by host and namespace of their service."""
         found: dict[tuple[str, str], list[Instance]] = defaultdict(list)
         for piece in self._kinds.get("EndpointSlice", ()):
-            name = piece.labels.get(_SERVICE_NAME)
+            name = piece.labels.get(SERVICE_NAME)
             if name and piece.body.get("addressType") != "FQDN":
                 host = f"{name}.{piece.namespace}.svc.{self.domain}"
                 found[host, piece.namespace] += self._of_slice(piece)
@@ -253,7 +258,7 @@ class InstanceIndex:
             return
         for entry in self._workload_entries(service.namespace, selector):
             for port in service.spec.get("ports") or ():
-                number = _mapped(port, entry.spec.get("ports") or {})
+                number = mapped(port, entry.spec.get("ports") or {})
                 if number:
                     yield self._entry_instance(
                         entry.spec,
@@ -265,8 +270,7 @@ class InstanceIndex:
 
     def _workload_entries(self, namespace: str, selector: Labels) -> Iterator[Resource]:
         for entry in self._kinds.get("WorkloadEntry", ()):
-            labels = {**entry.labels, **(entry.spec.get("labels") or {})}
-            if entry.namespace == namespace and selector.items() <= labels.items():
+            if entry.namespace == namespace and selector.items() <= entry_labels(entry).items():
                 yield entry
 
     def _of_service_entry(self, entry: Resource, host: str) -> Iterator[Instance]:
@@ -327,7 +331,7 @@ class InstanceIndex:
         metadata_labels: Labels | None = None,
     ) -> Instance:
         """An endpoint as a WorkloadEntry writes it; `port` is number and name."""
-        labels = {**(metadata_labels or {}), **(spec.get("labels") or {})}
+        labels = {**(spec.get("labels") or {}), **(metadata_labels or {})}
         account = spec.get("serviceAccount", "")
         locality = spec.get("locality", "")
         place = Place.parse(locality) if locality else place_of(labels, {})
@@ -368,7 +372,7 @@ def _entry_name(entry: Resource) -> str:
     return entry.annotations.get(_GROUP) or entry.labels.get(_WORKLOAD_NAME) or entry.name
 
 
-def _mapped(port: Json, ports: Mapping[str, int]) -> int:
+def mapped(port: Json, ports: Mapping[str, int]) -> int:
     """The port of a WorkloadEntry behind a port of a Kubernetes service; 0: it has none."""
     target = port.get("targetPort")
     if isinstance(target, str):

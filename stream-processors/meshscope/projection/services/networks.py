@@ -36,9 +36,9 @@ class Gateway:
     cluster: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Networks:
-    """The networks of a mesh. Equality is identity.
+    """The networks of a mesh.
 
     Attributes:
         gateways: All gateways; none: every workload is reached directly.
