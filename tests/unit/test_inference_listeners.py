@@ -112,6 +112,39 @@ def test_a_filter_that_counts_operations_belongs_to_its_chain_alone() -> None:
     assert extensions(inference) == {}
 
 
+def test_the_translation_of_grpc_web_belongs_to_its_chain_alone() -> None:
+    web = any_("extensions.filters.http.grpc_web.v3.GrpcWeb")
+    translating = {"name": "envoy.filters.http.grpc_web", "typed_config": web}
+    listeners = [
+        listener("10.0.0.1_80", "10.0.0.1", 80, http_chain(translating, rds=rds("80"))),
+        listener("10.0.0.1_90", "10.0.0.1", 90, http_chain(rds=rds("90"))),
+    ]
+
+    inference = infer_parts(lds=listeners)
+
+    (chain,) = content(inference, key.outbound_listener("10.0.0.1", 80)).chains
+    assert chain.grpc_web
+    (chain,) = content(inference, key.outbound_listener("10.0.0.1", 90)).chains
+    assert not chain.grpc_web
+    assert extensions(inference) == {}
+
+
+@pytest.mark.parametrize(("mark", "known"), [(1337, True), (1, False)])
+def test_a_transparent_listener_keeps_the_addresses_of_both_sides(mark: int, known: bool) -> None:
+    source = any_("extensions.filters.listener.original_src.v3.OriginalSrc", {"mark": mark})
+    inward = virtual_inbound(tcp_chain("InboundPassthroughCluster"))
+    inward["listener_filters"].append({"name": "x", "typed_config": source})
+    outward = listener("0.0.0.0_15001", "0.0.0.0", 15001, tcp_chain("x"))  # noqa: S104
+
+    inference = infer_parts(lds=[{**inward, "transparent": True}, {**outward, "transparent": True}])
+
+    found = content(inference, key.inbound("*"))
+    assert found.transparent
+    assert found.detects == ("original_src",)
+    assert content(inference, key.outbound_listener("0.0.0.0", 15001)).transparent  # noqa: S104
+    assert (extensions(inference) == {}) is known
+
+
 def test_own_addresses_stand_as_such() -> None:
     inference = infer_parts(
         lds=[

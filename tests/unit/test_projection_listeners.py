@@ -1,17 +1,21 @@
 """Which outbound listeners there are, and what they do with connections."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from declared import OLD, client, declare, listener, projected, service, virtual_service
 
+from meshscope.events.control_plane import ControlPlane
 from meshscope.events.resource import Resource
 from meshscope.policy import key
 from meshscope.policy.egress import Egress
+from meshscope.policy.inbound import Inbound
 from meshscope.policy.kinds import Kind
 from meshscope.policy.outbound_listener import ChainMatch, OutboundChain
 from meshscope.policy.target import HashPolicy, Target
+from meshscope.projection.project import project
 from meshscope.projection.result import Projection
 
 ANY = "0.0.0.0"  # noqa: S104, the wildcard address of listeners
@@ -112,6 +116,29 @@ def test_every_workload_of_a_headless_service_has_a_listener_but_the_client_itse
     assert addresses(projected(*resources, proxy=other)) == {("10.9.0.1", "90"), ("10.9.0.2", "90")}
 
 
+def test_tables_to_which_only_a_listener_for_the_client_itself_leads_are_not_held() -> None:
+    named = {"kubernetes.io/service-name": "db"}
+    ends = [{"addresses": ["10.9.0.1"], "conditions": {"ready": True}}]
+    body = {"addressType": "IPv4", "endpoints": ends, "ports": [{"name": "any", "port": 90}]}
+    piece = replace(declare("EndpointSlice", "db", {}, labels=named), body=body)
+    resources = service("db", {"name": "any", "port": 90}, ip="None"), piece
+    table = key.http_route("db.shop.svc.cluster.local:90", "db.shop.svc.cluster.local:90")
+
+    assert table in projected(*resources, proxy=client(addresses=("10.9.0.7",))).policies
+    assert table not in projected(*resources).policies
+
+
+def test_a_table_is_held_to_which_only_the_default_of_a_listener_leads() -> None:
+    sidecar = declare("Sidecar", "default", {"egress": [{"hosts": ["./*"], "bind": "127.0.0.1"}]})
+    tls = {"name": "tls", "port": 80}
+    routed = virtual_service("db", ["db"], tls=[sent("db", sniHosts=["x.example"])])
+    found = projected(service("web"), service("db", tls, ip="10.0.0.2", age=YOUNG), routed, sidecar)
+    assert listener(found, "127.0.0.1", 80).default == OutboundChain(
+        route_table="80", connect_timeout_ms=15_000
+    )
+    assert key.egress("80") in found.policies
+
+
 def test_http_and_tcp_at_one_address_are_told_apart() -> None:
     plain = entry("plain", ports=[{"number": 80, "name": "tcp", "protocol": "TCP"}])
     shared = listener(projected(service("web"), plain), ANY, 80)
@@ -190,6 +217,61 @@ def test_a_destination_rule_adds_to_a_tcp_chain() -> None:
     assert (chain.idle_timeout_ms, chain.max_duration_ms) == (7_000, 9_000)
     assert chain.hash == (HashPolicy("source_ip"),)
     assert chain.tunnel == "POST proxy.example:443"
+
+
+def test_a_changed_rule_counts_on_a_sidecars_port_whatever_its_services_declare() -> None:
+    sidecar = declare(
+        "Sidecar",
+        "default",
+        {"egress": [{"port": {"number": 80, "protocol": "TCP", "name": "x"}, "hosts": ["./*"]}]},
+    )
+    control_plane, web = ControlPlane(version="1.31.0"), service("web")
+
+    def idle(timeout: str) -> int | None:
+        policy = {"connectionPool": {"tcp": {"idleTimeout": timeout}}}
+        rule = declare("DestinationRule", "web", {"host": "web", "trafficPolicy": policy})
+        found = project(control_plane, (web, sidecar, rule), client())
+        (chain,) = listener(found, "10.0.0.1", 80).chains
+        return chain.idle_timeout_ms
+
+    # What is remembered of the first declaration must not stand for the second.
+    assert (idle("7s"), idle("9s")) == (7_000, 9_000)
+
+
+def test_a_detected_service_adds_nothing_where_http_is_looked_for_already() -> None:
+    spec = {"hosts": ["any.example"], "ports": [{"number": 80, "name": "any"}]}
+    detected = declare("ServiceEntry", "any", spec, age=YOUNG)
+    found = listener(projected(service("web"), detected), ANY, 80)
+    assert [chain.route_table for chain in found.chains] == ["80"]
+    assert hosts(found.default) == ["PassthroughCluster"]
+
+
+def test_a_port_of_an_explicit_proxy_takes_what_stands_there() -> None:
+    plain = entry("plain", ports=[{"number": 80, "name": "tcp", "protocol": "TCP"}])
+    proxy = entry("proxy", ports=[{"number": 80, "name": "proxy", "protocol": "HTTP_PROXY"}])
+    found = listener(projected(plain, proxy), ANY, 80)
+    assert [(chain.match, chain.route_table) for chain in found.chains] == [(ChainMatch(), "80")]
+
+
+def test_the_service_that_makes_a_listener_decides_whether_grpc_web_is_translated() -> None:
+    def translated(first: str, second: str) -> list[bool]:
+        ports = {"name": "grpc-web", "port": 80}
+        web, api = service("web", ports, age=first), service("api", ip="10.0.0.2", age=second)
+        return [chain.grpc_web for chain in listener(projected(web, api), ANY, 80).chains]
+
+    assert translated(OLD, YOUNG) == [True]
+    assert translated(YOUNG, OLD) == [False]
+
+
+def test_connections_that_are_captured_unchanged_are_taken_at_any_address() -> None:
+    def transparent(interception: str) -> tuple[bool, bool, tuple[str, ...]]:
+        found = projected(service("web"), proxy=client(interception=interception))
+        inbound = found.policies[key.inbound("*")].content
+        assert isinstance(inbound, Inbound)
+        return listener(found, ANY, 15001).transparent, inbound.transparent, inbound.detects
+
+    assert transparent("TPROXY") == (True, True, ("http", "original_src", "tls"))
+    assert transparent("REDIRECT") == (False, False, ("http", "tls"))
 
 
 def test_the_catch_all_listener_and_tables_say_what_happens_to_unknown_hosts() -> None:

@@ -121,6 +121,38 @@ class TestIngressPorts:
         upstream = content(worked_out((plan,)), keys.inbound(8080)).upstream
         assert (upstream.kind, upstream.addresses) == ("static", (address,))
 
+    @pytest.mark.parametrize(
+        ("endpoint", "addresses", "expected"),
+        [
+            ("[::1]:9", ("10.0.0.1",), "127.0.0.1:9"),
+            ("[::1]:9", ("10.0.0.1", "2001:db8::1"), "::1:9"),
+            ("[::]:9", ("10.0.0.1",), "::1:9"),
+            ("[::]:9", ("2001:db8::1",), "$self.address:9"),
+            ("127.0.0.1:9", ("2001:db8::1",), "::1:9"),
+            ("0.0.0.0:9", ("2001:db8::1",), "127.0.0.1:9"),
+            ("127.0.0.1:9", (), "127.0.0.1:9"),
+        ],
+    )
+    def test_an_address_of_another_family_becomes_one_that_it_has(
+        self, endpoint: str, addresses: tuple[str, ...], expected: str
+    ) -> None:
+        listener = {"port": {"number": 8080, "protocol": "HTTP"}, "defaultEndpoint": endpoint}
+        (plan,) = self.plans(listener, addresses=addresses)
+        assert plan.address == expected
+
+    def test_ports_that_it_cannot_open_are_left_out(self) -> None:
+        def numbers(number: int, protocol: str, bind: str = "", **options: Any) -> list[int]:
+            listener = {"port": {"number": number, "protocol": protocol}, "bind": bind}
+            plans = self.plans(listener, reserved=(15090,), **options)
+            return [int(plan.port.port or 0) for plan in plans]
+
+        assert numbers(15090, "HTTP") == []
+        assert numbers(15090, "TCP") == [15090]
+        assert numbers(15090, "TCP", bind="0.0.0.0") == []  # noqa: S104, the wildcard address
+        assert numbers(15090, "HTTP", bind="127.0.0.1") == [15090]
+        assert numbers(80, "HTTP", unprivileged=True) == [80]
+        assert numbers(80, "HTTP", unprivileged=True, interception="NONE") == []
+
     def test_without_an_endpoint_the_original_destination_counts(self) -> None:
         (plan,) = self.plans({"port": {"number": 8080, "protocol": "HTTP"}})
         assert content(worked_out((plan,)), keys.inbound(8080)).upstream.kind == "original_dst"

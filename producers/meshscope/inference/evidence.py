@@ -71,7 +71,7 @@ class InboundChain:
         filters: What it does with them.
         bind: Address of its listener where that has one of its own.
         detects: What is sniffed for this port.
-        detection_timeout_ms, continue_on_timeout: See `Inbound`.
+        detection_timeout_ms, continue_on_timeout, transparent: See `Inbound`.
         sources: Resources that it came from.
     """
 
@@ -83,6 +83,7 @@ class InboundChain:
     detects: tuple[str, ...]
     detection_timeout_ms: int
     continue_on_timeout: bool
+    transparent: bool
     sources: tuple[ResourceRef, ...]
 
 

@@ -12,6 +12,9 @@ from meshscope.inference.reader import Message, Unexpected
 from meshscope.inference.telemetry import metrics
 
 _EXTENSIONS: Final = "envoy.extensions.filters.http."
+GRPC_WEB: Final = "grpc_web"
+"""Role of the filter that translates gRPC-Web."""
+
 _PEER_METADATA: Final = "io.istio.http.peer_metadata.Config"
 
 
@@ -111,7 +114,7 @@ HTTP_FILTERS: Final[dict[str, tuple[str, Callable[[Chain, Message], str]]]] = {
         "envoy.filters.http.grpc_stats",
         _fixed("grpc_stats", {"emit_filter_state": True, "stats_for_all_methods": False}),
     ),
-    f"{_EXTENSIONS}grpc_web.v3.GrpcWeb": ("envoy.filters.http.grpc_web", _fixed("grpc_web", {})),
+    f"{_EXTENSIONS}grpc_web.v3.GrpcWeb": ("envoy.filters.http.grpc_web", _fixed(GRPC_WEB, {})),
     f"{_EXTENSIONS}fault.v3.HTTPFault": ("envoy.filters.http.fault", _fixed("fault", {})),
     f"{_EXTENSIONS}cors.v3.Cors": ("envoy.filters.http.cors", _fixed("cors", {})),
     f"{_EXTENSIONS}router.v3.Router": ("envoy.filters.http.router", _fixed("router", {})),

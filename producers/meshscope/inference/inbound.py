@@ -48,6 +48,7 @@ class InboundReader:
         self._logs: tuple[AccessLog, ...] = ()
         self._timeout = _DETECTION_TIMEOUT_MS
         self._continue = False
+        self._transparent = False
 
     def read(self, listener: Message) -> None:
         """Read the listener; its chains are added to the evidence."""
@@ -58,6 +59,7 @@ class InboundReader:
         timeout = listener.milliseconds("listener_filters_timeout")
         self._timeout = _DETECTION_TIMEOUT_MS if timeout is None else timeout
         self._continue = listener.boolean("continue_on_listener_filters_timeout")
+        self._transparent = listener.boolean("transparent")
         listener.constant("bind_to_port", True)
         chains = listener.messages("filter_chains", "FilterChain")
         matches = [chain_match(chain.message("filter_chain_match")) for chain in chains]
@@ -131,6 +133,7 @@ class InboundReader:
                 detects=detection.on(port),
                 detection_timeout_ms=self._timeout,
                 continue_on_timeout=self._continue,
+                transparent=self._transparent,
                 sources=() if found is None else (found,),
             )
         )

@@ -83,6 +83,7 @@ def _inbound(
         detects=chains[0].detects,
         detection_timeout_ms=chains[0].detection_timeout_ms,
         continue_on_timeout=chains[0].continue_on_timeout,
+        transparent=chains[0].transparent,
         own_port_open=port == key.ANY_PORT and evidence.own_port_open,
         services=() if cluster is None else cluster.services,
     )

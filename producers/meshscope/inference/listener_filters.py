@@ -8,7 +8,7 @@ from meshscope.inference.reader import Message
 from meshscope.policy.key import ANY_PORT
 from meshscope.policy.outbound_listener import ChainMatch
 
-Detects = Literal["http", "tls", "original_dst", "proxy_protocol"]
+Detects = Literal["http", "tls", "original_dst", "original_src", "proxy_protocol"]
 Disabled = Callable[[int], bool]
 
 _EXTENSIONS: Final = "envoy.extensions.filters.listener."
@@ -16,8 +16,12 @@ _FILTERS: Final[dict[str, Detects]] = {
     f"{_EXTENSIONS}http_inspector.v3.HttpInspector": "http",
     f"{_EXTENSIONS}tls_inspector.v3.TlsInspector": "tls",
     f"{_EXTENSIONS}original_dst.v3.OriginalDst": "original_dst",
+    f"{_EXTENSIONS}original_src.v3.OriginalSrc": "original_src",
     f"{_EXTENSIONS}proxy_protocol.v3.ProxyProtocol": "proxy_protocol",
 }
+_MARK: Final = 1337
+"""By this mark of packets Istio's routing tells the proxy's own connections from others."""
+
 _NO_PORT: Final = 0
 """No connection goes to it, so that it does not matter what a predicate says of it."""
 
@@ -43,6 +47,8 @@ def _detects(item: Message) -> Detects | None:
     if entry is None:
         item.unread()
         return None
+    if entry == "original_src":
+        config[1].require("mark", _MARK)
     return entry
 
 
@@ -62,7 +68,7 @@ class Detection:
         return tuple(
             detects
             for detects, disabled in self.disabled
-            if detects in ("http", "tls") and not disabled(number)
+            if detects in ("http", "tls", "original_src") and not disabled(number)
         )
 
 

@@ -12,6 +12,7 @@ from meshscope.inference.chains import (
     refusing,
 )
 from meshscope.inference.evidence import ChainTelemetry, Evidence
+from meshscope.inference.http_filters import GRPC_WEB
 from meshscope.inference.listener_filters import listener_filters
 from meshscope.inference.names import BLACKHOLE, PASSTHROUGH
 from meshscope.inference.places import outbound_places
@@ -65,6 +66,7 @@ class OutboundReader:
             detection_timeout_ms=_DETECTION_TIMEOUT_MS if timeout is None else timeout,
             continue_on_timeout=listener.boolean("continue_on_listener_filters_timeout"),
             use_original_dst=listener.boolean("use_original_dst"),
+            transparent=listener.boolean("transparent"),
             chains=tuple(
                 self._chain(item) for item in listener.messages("filter_chains", "FilterChain")
             ),
@@ -88,7 +90,8 @@ class OutboundReader:
         order = read.filters.order
         # They differ from chain to chain, while the order of the others is the same on all.
         statistics = [role for role in order if role in STATISTICS_FILTERS]
-        read.filters.order = [role for role in order if role not in STATISTICS_FILTERS]
+        own = {*statistics, GRPC_WEB}
+        read.filters.order = [role for role in order if role not in own]
         self._keep(read, protocol)
         self._evidence.listener_clusters |= read.filters.clusters
         if read.filters.route_table:
@@ -105,6 +108,7 @@ class OutboundReader:
             tunnel=tcp.tunnel,
             connect_timeout_ms=timeout or 0,
             statistics_of=" ".join(statistics),
+            grpc_web=GRPC_WEB in order,
         )
 
     def _keep(self, read: ReadChain, protocol: str) -> None:

@@ -13,7 +13,7 @@ class FilterOrder:
         filters: Roles in order, equal neighbours once: `custom`, `jwt`, `audit`, `deny`, `allow`,
             `fault`, `cors`, `alpn`, `grpc_stats`, `grpc_web`, `metadata_exchange`, `stats`,
             `router`, `tcp_proxy`, `extension:<name>` … Of inbound chains also `mongo` and `mysql`;
-            for outbound ones see `OutboundChain.statistics_of`.
+            for outbound ones see `OutboundChain`.
     """
 
     filters: tuple[str, ...]

@@ -62,9 +62,12 @@ class Inbound:
             `InboundPassthroughCluster`); empty: there is no TCP chain.
         upstream: The cluster behind routes and TCP chains; None: that cluster does not exist.
         idle_timeout_ms: Of TCP connections; None: Envoy's default.
-        detects: Listener filters that act on the port: `http`, `tls`.
+        detects: Listener filters that act on the port: `http`, `tls`, and `original_src`, which
+            lets the workload see the address of its caller instead of the proxy's.
         detection_timeout_ms: How long sniffing waits; 0: for ever (Istio's default).
         continue_on_timeout: Whether the connection goes on after that.
+        transparent: It takes connections to addresses that are not the proxy's (interception
+            `TPROXY`).
         own_port_open: For `*` alone: connections to the port of `virtualInbound` itself are passed
             on. Istio refuses them, so that they do not go round in circles.
         services: Services that the port belongs to; changes no traffic.
@@ -79,6 +82,7 @@ class Inbound:
     detects: tuple[str, ...] = ()
     detection_timeout_ms: int = 0
     continue_on_timeout: bool = True
+    transparent: bool = False
     own_port_open: bool = False
     services: tuple[Service, ...] = ()
 

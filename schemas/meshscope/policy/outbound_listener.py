@@ -60,6 +60,7 @@ class OutboundChain:
         connect_timeout_ms: Limit for the handshake of the connection that was accepted; 0: none.
         statistics_of: Protocol that is decoded on the way to count its operations (`mongo`,
             `mysql`); empty: none.
+        grpc_web: Requests in gRPC-Web are translated to gRPC on the way.
     """
 
     match: ChainMatch = ChainMatch()
@@ -72,6 +73,7 @@ class OutboundChain:
     tunnel: str = ""
     connect_timeout_ms: int = 0
     statistics_of: str = ""
+    grpc_web: bool = False
 
     def __post_init__(self) -> None:
         replace_fields(self, to=weighted(self.to))
@@ -84,19 +86,24 @@ class OutboundListener:
     Attributes:
         binds: True: it opens its port itself; False: it gets connections that were redirected.
         detects: What is sniffed before a chain is chosen: `http`, `tls`, `original_dst`,
-            `proxy_protocol`.
+            `original_src`, `proxy_protocol`.
         detection_timeout_ms: How long sniffing waits; 0: for ever.
         continue_on_timeout: Whether the connection goes on after that.
         use_original_dst: Connections are handed to the listener of their original destination.
+        transparent: It takes connections to addresses that are not the proxy's (interception
+            `TPROXY`).
         chains: A set; see `ChainMatch`.
         default: Chain for connections that no other takes; None: they are closed.
     """
 
     binds: bool = False
-    detects: tuple[Literal["http", "tls", "original_dst", "proxy_protocol"], ...] = ()
+    detects: tuple[
+        Literal["http", "tls", "original_dst", "original_src", "proxy_protocol"], ...
+    ] = ()
     detection_timeout_ms: int = 15_000
     continue_on_timeout: bool = False
     use_original_dst: bool = False
+    transparent: bool = False
     chains: tuple[OutboundChain, ...] = ()
     default: OutboundChain | None = None
 

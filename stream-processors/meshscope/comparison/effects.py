@@ -225,13 +225,18 @@ def _inbound_field(place: Differing) -> Effect:
         return "alters"
     if name == "upstream" and place.observed is None:
         return "blocks"
-    if name in ("forwards_to", "upstream", "bind", "addresses", "kind", "source_address"):
+    if name in (
+        "forwards_to", "upstream", "bind", "addresses", "kind", "source_address", "transparent",
+    ):  # fmt: skip
         return "reroutes"
     return _routing_field(place)
 
 
 def _outbound_listener_field(place: Differing) -> Effect:
-    moved = {"route_table", "to", "match", "default", "detects", "use_original_dst", "tunnel"}
+    moved = {
+        "route_table", "to", "match", "default", "detects", "use_original_dst", "transparent",
+        "tunnel",
+    }  # fmt: skip
     return "reroutes" if place.absent or place.fields[-1] in moved else "alters"
 
 

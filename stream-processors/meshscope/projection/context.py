@@ -53,6 +53,18 @@ class Context:
         return self.proxy.interception
 
     @property
+    def own_ports(self) -> frozenset[int]:
+        """Ports of listeners that its agent gave it, at the wildcard address."""
+        metadata = self.proxy.metadata
+        named = (metadata.get(name) for name in ("ENVOY_STATUS_PORT", "ENVOY_PROMETHEUS_PORT"))
+        return frozenset(int(port) for port in named if port)
+
+    @property
+    def unprivileged(self) -> bool:
+        """Whether it cannot open ports below 1024."""
+        return str(self.proxy.metadata.get("UNPRIVILEGED_POD", "")).lower() == "true"
+
+    @property
     def proxy_config(self) -> Mapping[str, Any]:
         """ProxyConfig that the proxy was started with."""
         found: Mapping[str, Any] = self.proxy.metadata.get("PROXY_CONFIG") or {}

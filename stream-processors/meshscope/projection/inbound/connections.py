@@ -76,7 +76,7 @@ class Connections:
                 if owner is not None
             ),
             id(sidecar),
-            context.proxy.addresses if ingress else (),
+            (context.proxy.addresses, context.own_ports, context.unprivileged) if ingress else (),
             *_ids(found.access, found.tokens, *found.telemetries),
             found.modes,
             mesh.registry if asks else None,
@@ -162,6 +162,8 @@ def _ports(context: Context) -> Sequence[PortPlan]:
             context.workload.targets,
             interception=context.interception,
             addresses=proxy.addresses,
+            reserved=context.own_ports,
+            unprivileged=context.unprivileged,
             labelled=labelled,
         )
     elif context.interception != "NONE":

@@ -96,6 +96,7 @@ def inbound(
     sniffs_http: bool = False,
     idle_timeout_ms: int | None = None,
     detection_timeout_ms: int = 0,
+    transparent: bool = False,
 ) -> Inbound:
     """How a port takes connections.
 
@@ -106,8 +107,10 @@ def inbound(
         sniffs_http: HTTP is detected although no chain of the port asks for it.
         idle_timeout_ms: Of TCP connections.
         detection_timeout_ms: How long sniffing waits; 0: for ever.
+        transparent: Connections are captured without being redirected (interception `TPROXY`).
     """
     chains = tuple(shapes)
+    captured = transparent and not port.bind
     rules = (_rule(port),)
     transports = dict.fromkeys(shape.transport for shape in chains if shape.protocol == "http")
     carries_tcp = any(shape.protocol == "tcp" for shape in chains)
@@ -121,8 +124,10 @@ def inbound(
         detects=(
             *(name for shape in chains for name in shape.detects),
             *(("http",) if sniffs_http else ()),
+            *(("original_src",) if captured else ()),
         ),
         detection_timeout_ms=detection_timeout_ms,
+        transparent=captured,
         services=port.services,
     )
 

@@ -43,6 +43,7 @@ class Workload:
         idle_timeout_ms: Of TCP connections.
         detection_timeout_ms: How long sniffing waits; 0: for ever.
         counted: Protocols whose operations are counted.
+        transparent: Connections are captured without being redirected (interception `TPROXY`).
     """
 
     tls: MeshTls
@@ -58,6 +59,7 @@ class Workload:
     idle_timeout_ms: int | None = None
     detection_timeout_ms: int = 0
     counted: frozenset[str] = frozenset()
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def _port_policies(
             sniffs_http=sniffs_http,
             idle_timeout_ms=workload.idle_timeout_ms,
             detection_timeout_ms=workload.detection_timeout_ms,
+            transparent=workload.transparent,
         ),
         port.sources,
     )

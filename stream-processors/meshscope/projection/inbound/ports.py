@@ -9,23 +9,22 @@ Source: https://istio.io/latest/docs/reference/config/networking/sidecar/#IstioI
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any, Literal
 
 from meshscope.policy.destination import Service
 from meshscope.policy.inbound import SELF_ADDRESS
 from meshscope.policy.source import ResourceRef
 from meshscope.projection.inbound.inbound import InboundPort
+from meshscope.projection.services.protocols import HTTP, parse
 
 Interception = Literal["REDIRECT", "TPROXY", "NONE"]
 
 LOOPBACK = "127.0.0.1"
+LOOPBACKS = {4: LOOPBACK, 6: "::1"}
 _ANY_ADDRESS = ("0.0.0.0", "[::]", "::")  # noqa: S104, how Sidecar says the workload's own address
-_INGRESS_PROTOCOLS = frozenset(
-    (
-        "http", "http2", "http_proxy", "grpc", "grpc-web", "https", "tls", "tcp",
-        "mongo", "redis", "mysql", "udp",
-    )
-)  # fmt: skip
+_FAMILIES = {LOOPBACK: 4, "[::1]": 6, "0.0.0.0": 4, "[::]": 6}  # noqa: S104
+"""Hosts of default endpoints that stand for whatever address of a family the workload has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +128,8 @@ def ingress_ports(
     *,
     interception: Interception,
     addresses: Collection[str],
+    reserved: Collection[int] = (),
+    unprivileged: bool = False,
     labelled: bool = True,
 ) -> tuple[PortPlan, ...]:
     """The ports that the ingress listeners of a Sidecar open.
@@ -139,26 +140,32 @@ def ingress_ports(
         targets: Ports of the workload's services, oldest first.
         interception: How the workload's connections are captured.
         addresses: Own addresses of the workload.
+        reserved: Ports of the proxy itself at the wildcard address.
+        unprivileged: The proxy cannot open ports below 1024.
         labelled: As in `service_ports`.
     """
     plans: dict[int, PortPlan] = {}
     for listener in spec.get("ingress") or ():
         port = listener.get("port") or {}
         number = int(port.get("number") or 0)
-        named = str(port.get("protocol") or "").lower()
+        protocol = parse(port.get("protocol") or "")
+        bind = _bind(listener, interception, addresses)
+        at_wildcard = listener["bind"] in _ANY_ADDRESS if listener.get("bind") else protocol in HTTP
+        if (bind and unprivileged and 0 < number < 1024) or (at_wildcard and number in reserved):
+            continue
         owner = next((target for target in targets if target.target_port == number), None)
         known = owner is not None and not owner.external
-        address = _endpoint(listener.get("defaultEndpoint") or "")
+        address = _endpoint(listener.get("defaultEndpoint") or "", addresses)
         plans.setdefault(
             number,
             PortPlan(
                 InboundPort(
                     number,
-                    named if named in _INGRESS_PROTOCOLS else "auto",
+                    protocol,
                     f"{sidecar.name}.{sidecar.namespace}",
                     number,
                     f"inbound|{number}||",
-                    bind=_bind(listener, interception, addresses),
+                    bind=bind,
                     services=(owner.service,) if known and labelled and owner is not None else (),
                     sources=(sidecar,),
                 ),
@@ -189,8 +196,15 @@ def _bind(
     return SELF_ADDRESS if bind in addresses else bind
 
 
-def _endpoint(endpoint: str) -> str:
+def _endpoint(endpoint: str, addresses: Collection[str]) -> str:
+    """Where a port forwards to; of an address of a family that the workload lacks the other's."""
     host, _, port = endpoint.rpartition(":")
+    family = _FAMILIES.get(host)
+    if family is None:
+        return endpoint
+    has = {ip_address(address).version for address in addresses} or {4}
     if host in _ANY_ADDRESS:
-        return f"{SELF_ADDRESS}:{port}"
-    return endpoint
+        found = SELF_ADDRESS if family in has else LOOPBACKS[family]
+    else:
+        found = LOOPBACKS[family if family in has else 10 - family]
+    return f"{found}:{port}"

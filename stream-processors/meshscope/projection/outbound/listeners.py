@@ -30,7 +30,14 @@ from meshscope.projection.outbound.chains import (
 from meshscope.projection.outbound.egress import Outside
 from meshscope.projection.routes.targets import BLACKHOLE
 from meshscope.projection.services.instances import Instance
-from meshscope.projection.services.protocols import AUTO, HTTP, HTTP_PROXY, TCP, UDP
+from meshscope.projection.services.protocols import (
+    AUTO,
+    GRPC_WEB,
+    HTTP,
+    HTTP_PROXY,
+    TCP,
+    UDP,
+)
 from meshscope.projection.services.registry import UNSPECIFIED, Service, ServicePort
 from meshscope.projection.sidecar_scope import EgressListener, SidecarScope
 
@@ -173,12 +180,13 @@ class ListenerMemory:
         )
         return host in hosts or is_wildcard(host) or any(map(is_wildcard, hosts))
 
-    def http(self, table: str, match: ChainMatch) -> Chain:
+    def http(self, table: str, match: ChainMatch, *, grpc_web: bool = False) -> Chain:
         """The chain of an HTTP route table."""
-        name = (table, match)
+        name = (table, match, grpc_web)
         found = self._chains.get(name)
         if found is None:
-            found = self._chains.put(name, (Chain(match, OutboundChain(route_table=table)),))
+            content = OutboundChain(route_table=table, grpc_web=grpc_web)
+            found = self._chains.put(name, (Chain(match, content),))
         return found[0]
 
     def listener(self, entry: "_Entry", inputs: ListenerInputs) -> BuiltListener:
@@ -297,13 +305,16 @@ def _add(
         return
     place = _bound(place, inputs)
     entry = entries.get((place.bind, place.port.number))
-    if entry is None:
+    if entry is not None and entry.locked:
+        return
+    if entry is None or protocol == HTTP_PROXY:
+        # A port of an explicit proxy takes whatever stands there.
         chains = _chains(place, listener, inputs, memory)
         http_only = protocol in HTTP and place.bind != inputs.wildcard
         kind = protocol if protocol in TCP or http_only or protocol == HTTP_PROXY else AUTO
         entries[place.bind, place.port.number] = _Entry(binds, kind, chains, placed.of_workload)
         return
-    if entry.locked or _refuses(entry, protocol):
+    if _refuses(entry, protocol) or (protocol == AUTO and entry.protocol == AUTO):
         return
     entry.of_workloads &= placed.of_workload
     if protocol in HTTP:
@@ -312,8 +323,6 @@ def _add(
     elif protocol == AUTO and entry.protocol in HTTP:
         entry.binds, entry.protocol = binds, AUTO
         entry.chains = _chains(place, listener, inputs, memory)
-    elif protocol == AUTO and entry.protocol == AUTO:
-        _merge(entry, list(memory.opaque(place, listener, inputs.chains)), AUTO)
     else:
         mixed = entry.protocol if protocol in TCP and entry.protocol in TCP else AUTO
         _merge(entry, _chains(place, listener, inputs, memory), mixed)
@@ -354,7 +363,8 @@ def _chains(
     sniffed = ChainMatch(application_protocols=inputs.http_alpn, transport_protocol=_RAW)
     if protocol in HTTP:
         match = sniffed if place.bind == inputs.wildcard else ChainMatch()
-        return [memory.http(_table(place), match)]
+        # The service that makes the listener decides for all that share it.
+        return [memory.http(_table(place), match, grpc_web=protocol == GRPC_WEB)]
     chains = list(memory.opaque(place, listener, inputs.chains))
     if protocol == AUTO:
         own_table = place.bind != inputs.wildcard
@@ -435,6 +445,7 @@ def _catch_all(inputs: ListenerInputs) -> BuiltListener:
             binds=True,
             detection_timeout_ms=_CATCH_ALL_DETECTION_MS,
             use_original_dst=True,
+            transparent=inputs.interception == "TPROXY",
             chains=chains,
         ),
         inputs.outside.sources,

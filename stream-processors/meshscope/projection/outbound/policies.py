@@ -138,7 +138,7 @@ def _settings(context: Context) -> tuple[object, ...]:
         _idle_timeout_ms(context),
         _reserved(context),
         _http_proxy_port(context),
-        _is_unprivileged(context),
+        context.unprivileged,
         _uses_allocated(context),
         _counts_attempts(context),
     )
@@ -158,15 +158,23 @@ def _world(context: Context, number: int, settings: tuple[object, ...]) -> World
         if built.listener.use_original_dst:
             name = key.egress(_VIRTUAL_OUTBOUND)
             catch_all.append(Policy(name, listener_egress(beyond), beyond.sources))
-        tables |= dict.fromkeys(chain.route_table for chain in built.listener.chains)
+        tables |= dict.fromkeys(_tables(built))
     routes = route_tables(
-        filter(None, tables),
+        tables,
         context.scope,
         _table_settings(context, number, settings),
         context.mesh.remembered(RouteMemory),
     )
     addresses = frozenset(address for address, _ in listeners)
     return World(listeners, addresses, policies, (_fragment(catch_all), *routes))
+
+
+def _tables(built: BuiltListener) -> Iterator[str]:
+    """The route tables to which a listener leads."""
+    listener = built.listener
+    for chain in (*listener.chains, *((listener.default,) if listener.default else ())):
+        if chain.route_table:
+            yield chain.route_table
 
 
 def _built(context: Context, number: int) -> tuple[Mapping[Address, BuiltListener], Fragment]:
@@ -198,6 +206,9 @@ def _opaque_hosts(scope: SidecarScope) -> Iterator[str]:
         if any(port.protocol not in HTTP for port in service.ports):
             yield service.host
     for listener in scope.listeners:
+        if listener.port is not None and listener.port.protocol not in HTTP:
+            # The protocol of a Sidecar's port counts, whatever its services declare.
+            yield from (service.host for service in listener.services)
         for vs in listener.opaque:
             yield from (host for host, _ in vs.destinations(scope.namespace))
 
@@ -214,7 +225,7 @@ def _layer(
     else:
         (world,) = worlds
         listeners = _fragment(_own_policies(context, world)) if own else world.policies
-        fragments = [listeners, *world.others]
+        fragments = [listeners, *(_others(context, world) if own else world.others)]
     if rivals:
         fragments = [Fragment(with_rivals(each.outcomes, rivals)) for each in fragments]
     return Layer(fragments)
@@ -228,8 +239,19 @@ def _own_places(worlds: Iterable[World], context: Context) -> tuple[str, ...]:
 
 def _policies(context: Context, world: World) -> Iterator[Policy]:
     yield from _own_policies(context, world)
-    for fragment in world.others:
+    for fragment in _others(context, world):
         yield from fragment.policies.values()
+
+
+def _others(context: Context, world: World) -> Iterator[Fragment]:
+    """What stands beside the listeners, but for tables to which those for itself alone lead."""
+    kept: set[str] = set()
+    gone: set[str] = set()
+    for (address, _), built in world.listeners.items():
+        (gone if _to_itself(address, built, context) else kept).update(_tables(built))
+    for fragment in world.others:
+        lost = {k for k in fragment.policies if k.parts[0] in gone - kept}
+        yield fragment.without(lost) if lost else fragment
 
 
 def _own_policies(context: Context, world: World) -> Iterator[Policy]:
@@ -270,7 +292,7 @@ def _listeners(context: Context, world: int) -> Mapping[Address, BuiltListener]:
         reserved=_reserved(context),
         listen_port=mesh.config.listen_port,
         http_proxy_port=_http_proxy_port(context),
-        unprivileged=_is_unprivileged(context),
+        unprivileged=context.unprivileged,
         address_of=lambda service: _address(service, context),
         instances=lambda service: mesh.known.instances.of(service.host, service.namespace),
     )
@@ -294,10 +316,8 @@ def _table_settings(context: Context, world: int, settings: tuple[object, ...]) 
 
 def _reserved(context: Context) -> frozenset[int]:
     """Ports of the proxy's own listeners."""
-    metadata, config = context.proxy.metadata, context.mesh.config
-    named = (metadata.get(name) for name in ("ENVOY_STATUS_PORT", "ENVOY_PROMETHEUS_PORT"))
-    own = {int(port) for port in named if port}
-    return frozenset(own | {config.listen_port, config.inbound_port})
+    config = context.mesh.config
+    return context.own_ports | {config.listen_port, config.inbound_port}
 
 
 def _http_proxy_port(context: Context) -> int:
@@ -322,10 +342,6 @@ def _http10(context: Context) -> bool:
 def _idle_timeout_ms(context: Context) -> int | None:
     text = context.proxy.metadata.get("IDLE_TIMEOUT")
     return milliseconds(text) if text else None
-
-
-def _is_unprivileged(context: Context) -> bool:
-    return str(context.proxy.metadata.get("UNPRIVILEGED_POD", "")).lower() == "true"
 
 
 def _counts_attempts(context: Context) -> bool:

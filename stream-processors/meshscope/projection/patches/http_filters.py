@@ -12,6 +12,7 @@ from meshscope.policy.extension import leaf_paths, opaque, opaque_part
 from meshscope.policy.filter_order import FilterOrder
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
+from meshscope.policy.outbound_listener import OutboundListener
 from meshscope.policy.policy import Content, Policy
 from meshscope.policy.request_authentication import RequestAuthentication
 from meshscope.projection.patches.chains import meant, outbound_http_chains
@@ -71,6 +72,7 @@ def insert(patch: Patch, held: Held) -> Iterator[Effect]:
         raise Unmodelled("a further filter of a kind that Istio installs itself")
     if patch.operation == "ADD" or (patch.operation == "INSERT_AFTER" and not _next_to(patch)):
         raise Unmodelled("a filter behind the router, which Envoy refuses")
+    _check_shared(patch, held)
     new = _Filter(_EXTENSION + name, name)
     place = _placing(patch, new)
     for key in meant(patch, held, Kind.FILTER_ORDER, keys.PROTOCOL_HTTP):
@@ -85,6 +87,7 @@ def remove(patch: Patch, held: Held) -> Iterator[Effect]:
     name = _next_to(patch)
     if not name:
         return  # Istio does nothing then.
+    _check_shared(patch, held)
     extension = _EXTENSION + name
     if name not in _REMOVED and any(
         policy is not None
@@ -106,6 +109,19 @@ def remove(patch: Patch, held: Held) -> Iterator[Effect]:
         if left in held:
             yield Effect(left, ())
     yield from _undecided(patch, held, name)
+
+
+def _check_shared(patch: Patch, held: Held) -> None:
+    """Check that a patch is not about a filter that only some outbound chains have."""
+    if _next_to(patch) == _NAMES["grpc_web"] and OUTBOUND in patch.directions:
+        for key, outcomes in held.items():
+            if key.kind is Kind.OUTBOUND_LISTENER and any(map(_translates, outcomes)):
+                raise Unmodelled("filters beside that of gRPC-Web")
+
+
+def _translates(policy: Policy | None) -> bool:
+    content = None if policy is None else policy.content
+    return isinstance(content, OutboundListener) and any(one.grpc_web for one in content.chains)
 
 
 def _undecided(patch: Patch, held: Held, name: str) -> Iterator[Effect]:

@@ -33,6 +33,7 @@ from meshscope.projection.security.ext_authz import Authorizers, ServiceLookup, 
 from meshscope.projection.security.peer_authentication import MeshTls, MutualTls, mutual_tls, scopes
 from meshscope.projection.security.request_authentication import FetchMode, request_authentication
 from meshscope.projection.security.trust_domain import TrustDomains, trust_domains
+from meshscope.projection.services.protocols import COUNTED
 from meshscope.projection.telemetry.policies import Reporting, reporting, telemetry_policies
 from meshscope.projection.telemetry.providers import Direction, applicable
 from meshscope.projection.worlds import Outcomes, merge
@@ -74,7 +75,7 @@ class Switches:
     fetch_keys: FetchMode = "false"
     sampling_percent: float = 1.0
     ingress_tls: bool = False
-    counted: frozenset[str] = frozenset(("mongo",))
+    counted: frozenset[str] = COUNTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +276,7 @@ def _workload(found: InForce, situation: Situation) -> tuple[Workload, list[Unve
         idle_timeout_ms=http.idle_timeout_ms,
         detection_timeout_ms=0 if detection is None else milliseconds(detection),
         counted=switches.counted,
+        transparent=situation.interception == "TPROXY",
     )
     return workload, refused
 

@@ -11,13 +11,13 @@ from typing import Final
 AUTO: Final = "auto"
 UDP: Final = "udp"
 HTTP_PROXY: Final = "http_proxy"
+GRPC_WEB: Final = "grpc-web"
 
-HTTP: Final = frozenset(("http", "http2", HTTP_PROXY, "grpc", "grpc-web"))
+HTTP: Final = frozenset(("http", "http2", HTTP_PROXY, "grpc", GRPC_WEB))
 TLS: Final = frozenset(("https", "tls"))
 TCP: Final = frozenset(("tcp", "mongo", "redis", "mysql")) | TLS
 _KNOWN: Final = HTTP | TCP | {UDP}
 
-_GRPC_WEB: Final = "grpc-web"
 _APP_PROTOCOLS: Final = {
     "kubernetes.io/h2c": "http2",
     "kubernetes.io/ws": "http",
@@ -37,6 +37,10 @@ STATISTICS: Final[Mapping[str, tuple[str, bool]]] = {
 def counted(switch: Callable[[str, bool], bool]) -> frozenset[str]:
     """The protocols whose operations are counted, given the values of istiod's switches."""
     return frozenset(name for name, of in STATISTICS.items() if switch(*of))
+
+
+COUNTED: Final = counted(lambda _, default: default)
+"""Those that are counted by default."""
 
 
 def parse(word: str) -> str:
@@ -61,8 +65,8 @@ def of_kubernetes_port(
     word = name if app_protocol is None else app_protocol
     if app_protocol in _APP_PROTOCOLS:
         return _APP_PROTOCOLS[app_protocol]
-    if word.lower().startswith(_GRPC_WEB):
-        return _GRPC_WEB
+    if word.lower().startswith(GRPC_WEB):
+        return GRPC_WEB
     found = parse(word.partition("-")[0])
     return "tcp" if found == AUTO and number in _SERVER_FIRST else found
 
