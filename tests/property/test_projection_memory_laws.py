@@ -30,7 +30,7 @@ def said(mesh: GeneratedMesh, resources: Mapping[str, Resource]) -> list[object]
         projection = project(mesh.control_plane, declared, proxy)
         policies = dict(projection.policies)
         sources = {key: policy.sources for key, policy in policies.items()}
-        digests = expect(projection, "declared")
+        digests = expect(projection)
         found.append((policies, sources, projection.unverifiable, projection.notes, digests))
     return found
 

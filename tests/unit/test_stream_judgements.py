@@ -9,7 +9,8 @@ from meshscope.events.facts import ProxyState, Snapshot
 from meshscope.events.proxy import ProxyInputs
 from meshscope.policy.source import ResourceRef
 from meshscope.projection.result import Projection
-from meshscope.stream.expectation import Expectation, expect
+from meshscope.stream.broadcast import Declaration
+from meshscope.stream.expectation import Expectation, Expectations, expect
 from meshscope.stream.judgement import Judgement
 from meshscope.stream.judgements import Judgements
 from meshscope.stream.observation import Missing
@@ -21,7 +22,7 @@ def expectation(*policies: tuple[str, int], name: str = "r") -> Expectation:
     found = project(
         ControlPlane(), [resource(name, dict(policies))], ProxyInputs("p", CLUSTER, "shop")
     )
-    return expect(found, "declared")
+    return expect(found)
 
 
 class Counted:
@@ -70,8 +71,7 @@ def test_a_judgement_follows_from_the_names_of_alternatives_too() -> None:
     )
     third = replace(third, sources=(ResourceRef("Rule", "shop", "renamed"),))
     before, after = (
-        expect(Projection({one.key: one}, {one.key: (one, each)}), "declared")
-        for each in (other, third)
+        expect(Projection({one.key: one}, {one.key: (one, each)})) for each in (other, third)
     )
     assert before.lanes == after.lanes, "no proxy needs time for that"
     judgements, compare = Judgements(), Counted()
@@ -101,6 +101,20 @@ def test_judgements_with_many_differences_make_room_for_fewer_others() -> None:
     for _ in range(2):
         judgements.of(expectation(("a", 1)), snapshot("p", a=9), large)
     assert large.calls == 1, "the latest is kept whatever its weight"
+
+
+def test_expectations_that_say_the_same_are_one() -> None:
+    """Or each change of a declaration would cost memory for every proxy that it does not touch."""
+    expectations = Expectations(project)
+    here, elsewhere = resource("r", {"a": 1}), resource("s", {"b": 1}, ["p9.shop"])
+    found = [
+        expectations.expectation(
+            Declaration(name, ControlPlane(), resources, {}), ProxyInputs(proxy, CLUSTER, "shop")
+        )
+        for name, resources in (("before", (here,)), ("after", (here, elsewhere)))
+        for proxy in ("p1.shop", "p2.shop")
+    ]
+    assert len({id(each) for each in found}) == 1
 
 
 def test_only_the_latest_are_kept() -> None:

@@ -35,7 +35,7 @@ WORLD = World(
 )
 DECLARATION = Declaration("declared", ControlPlane(), (), {})
 EXPECTED = expect(
-    project(ControlPlane(), [resource("r", {"a": 1})], ProxyInputs("p", CLUSTER, "shop")), "d"
+    project(ControlPlane(), [resource("r", {"a": 1})], ProxyInputs("p", CLUSTER, "shop"))
 )
 
 

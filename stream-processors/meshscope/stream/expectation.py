@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -36,12 +37,11 @@ def lane(kind: str) -> str:
     return ENDPOINTS if kind == Kind.ENDPOINTS else CONFIGURATION
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Expectation:
     """Digests of the policies that a proxy should hold.
 
     Attributes:
-        declared: Digest of the declaration.
         shards: `Shard.meaning` by place.
         named: `Shard.digest` by place, sources included, for kinds whose sources survive in a
             proxy.
@@ -55,7 +55,6 @@ class Expectation:
         patches: EnvoyFilters and the like in scope of the proxy.
     """
 
-    declared: str
     shards: Mapping[Place, str]
     named: Mapping[Place, str]
     root: str
@@ -67,7 +66,7 @@ class Expectation:
     patches: tuple[ResourceRef, ...]
 
 
-def expect(projection: Projection, declared: str) -> Expectation:
+def expect(projection: Projection) -> Expectation:
     """The digests of a projection."""
     policies = as_policies(projection.policies)
     meanings = policies.meanings()
@@ -88,7 +87,6 @@ def expect(projection: Projection, declared: str) -> Expectation:
         ]
     )
     return Expectation(
-        declared=declared,
         shards=meanings,
         named={place: digest for place, digest in digests.items() if place[0] in SURVIVING},
         root=root_digest(meanings),
@@ -134,6 +132,8 @@ class Expectations:
         self._project = project
         self._whole: OrderedDict[tuple[str, str], Projection] = OrderedDict()
         self._digests: OrderedDict[tuple[str, str], Expectation] = OrderedDict()
+        # Replicas share one, and so do declarations that differ in what a proxy does not see.
+        self._equal: WeakValueDictionary[str, Expectation] = WeakValueDictionary()
         self._meshes: OrderedDict[str, DeclaredMesh] = OrderedDict()
         self._limits = (whole, digests)
 
@@ -142,8 +142,8 @@ class Expectations:
         name = _name(declaration, proxy)
         known = self._digests.get(name)
         if known is None:
-            known = expect(self.projection(declaration, proxy), declaration.digest)
-            self._digests[name] = known
+            known = expect(self.projection(declaration, proxy))
+            known = self._digests[name] = self._equal.setdefault(known.whole, known)
         self._digests.move_to_end(name)
         if len(self._digests) > self._limits[1]:
             self._digests.popitem(last=False)
