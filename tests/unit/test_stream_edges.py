@@ -27,7 +27,7 @@ from meshscope.stream.decoding import (
 from meshscope.stream.gaps import GapDetector
 from meshscope.stream.judgement import Judgement
 from meshscope.stream.settings import InvalidSettings, from_environment
-from meshscope.stream.watchdog import Watchdog
+from meshscope.stream.watchdog import Watchdog, still_there
 from meshscope.stream.wiring import judge
 
 RESOURCE = resource("r", {"a": 1})
@@ -208,6 +208,15 @@ def test_partitions_that_stand_still_do_not_wait_for_each_other() -> None:
     done, ends = {("t", 0): 5, ("t", 1): 5}, {("t", 0): 9, ("t", 1): 9}
     assert watchdog.stuck(done, ends, 0) == []
     assert watchdog.stuck(done, ends, 11) == sorted(done)
+
+
+def test_where_retention_left_nothing_there_is_nothing_to_read() -> None:
+    """A worker that was away for so long that its commits are gone, too."""
+    watchdog, place, other = Watchdog(10), ("t", 0), ("t", 1)
+    done = still_there({place: 0, other: 7}, {place: 9, other: 3})
+    assert done == {place: 9, other: 7}
+    for now in (0, 11):
+        assert watchdog.stuck(done, {place: 9, other: 7}, now) == []
 
 
 class TestWiring:

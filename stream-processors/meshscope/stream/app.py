@@ -48,7 +48,7 @@ from meshscope.stream.record import ProxyRecord
 from meshscope.stream.settings import WorkerSettings
 from meshscope.stream.step import Now, Step, Timing
 from meshscope.stream.tables import StateTable
-from meshscope.stream.watchdog import Watchdog
+from meshscope.stream.watchdog import Watchdog, still_there
 from meshscope.transport.sending_time import sent_at
 
 log = logging.getLogger(__name__)
@@ -284,10 +284,10 @@ class StreamWorker:
                 continue
             done = self._progress()
             asked = monotonic_ms()
-            ends = await self._reader.ends(done)
+            begins, ends = await self._reader.bounds(done)
             for place, end in ends.items():
                 self._ends.saw(*place, end, asked)
-            stuck = watchdog.stuck(done, ends, time.monotonic())
+            stuck = watchdog.stuck(still_there(done, begins), ends, time.monotonic())
             if stuck and self._ready.is_set():
                 stop_at_once(EXIT_RESTART, f"nothing was read for too long from {stuck}")
 

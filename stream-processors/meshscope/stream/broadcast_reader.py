@@ -9,7 +9,7 @@ start.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -18,9 +18,12 @@ from meshscope.events.codec import PoisonValue
 from meshscope.events.topics import CONTROL_PLANE_STATE, POLICIES, RESOURCES
 from meshscope.stream.decoding import broadcast_event
 from meshscope.stream.join import Join
+from meshscope.stream.watchdog import Place
 from meshscope.transport.hidden_records import may_have_been_hidden
 
 log = logging.getLogger(__name__)
+
+Offsets = dict[Place, int]
 
 TOPICS: Final = (RESOURCES.name, CONTROL_PLANE_STATE.name, POLICIES.name)
 
@@ -43,12 +46,17 @@ class BroadcastReader:
         self.caught_up = False
         self._consumer: AIOKafkaConsumer | None = None
 
-    async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The end offsets of any partitions; empty: the reader has not started."""
+    async def bounds(self, places: Iterable[Place]) -> tuple[Offsets, Offsets]:
+        """The first offsets that any partitions hold, and their ends.
+
+        Both empty: the reader has not started.
+        """
         if self._consumer is None:
-            return {}
-        found = await self._consumer.end_offsets([TopicPartition(*place) for place in places])
-        return {(place.topic, place.partition): offset for place, offset in found.items()}
+            return {}, {}
+        partitions = [TopicPartition(*place) for place in places]
+        begins = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
+        return _by_place(begins), _by_place(ends)
 
     async def run(self) -> None:
         """Read until cancelled; errors of the broker end it."""
@@ -131,3 +139,7 @@ class BroadcastReader:
             if await consumer.position(partition) < end:
                 return False
         return True
+
+
+def _by_place(offsets: Mapping[TopicPartition, int]) -> Offsets:
+    return {(place.topic, place.partition): offset for place, offset in offsets.items()}

@@ -12,6 +12,15 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 
+def still_there(done: Mapping[Place, int], begins: Mapping[Place, int]) -> dict[Place, int]:
+    """Next offset to be processed, of what retention has left.
+
+    Of a partition whose records are all gone, and of which nothing was ever committed, there is
+    nothing to read, although its end is not 0.
+    """
+    return {place: max(offset, begins.get(place, 0)) for place, offset in done.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class _Halt:
     """Where a partition stands.
