@@ -307,6 +307,21 @@ def test_nothing_is_said_before_a_complete_list() -> None:
     assert verdicts(broker.facts) == {PROXY: "drift"}
 
 
+def test_what_could_not_be_read_of_the_declaration_is_a_limit_of_every_verdict() -> None:
+    mesh = in_sync(a=1)
+    assert mesh.last.notes == ()
+    problems = ("b.yaml:1: not valid YAML", "c.yaml:7: too large")
+    mesh.join.broadcast(Mark(SCOPE, replace(sync({}), problems=problems)))
+    mesh.work()
+    assert mesh.verdict == "in-sync"
+    (note,) = mesh.last.notes
+    assert note.startswith("MSC-5007: 2 problems of the source")
+    assert note.endswith("the first: b.yaml:1: not valid YAML")
+    mesh.join.broadcast(Mark(SCOPE, sync({})))
+    mesh.work()
+    assert mesh.last.notes == ()
+
+
 def test_a_mark_of_another_log_does_not_count() -> None:
     broker, clock = Broker(), Clock()
     join = start(broker, clock, TIMING)

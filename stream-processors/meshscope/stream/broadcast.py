@@ -33,12 +33,14 @@ class Declaration:
     Attributes:
         digest: Of all that a projection reads.
         versions: `resourceVersion` by resource, where there is one.
+        problems: What is declared and missing among the resources, since it could not be read.
     """
 
     digest: str
     control_plane: ControlPlane
     resources: tuple[Resource, ...]
     versions: Mapping[ResourceRef, str]
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,10 @@ class Broadcast:
                 return Change()
             self._complete.discard(scope)
             return self._changed(scope)
+        known = self._marks.get(scope)
         self._marks[scope] = sync
+        if scope in self._complete and known is not None and known.problems != sync.problems:
+            return self._changed(scope)
         return self._check(scope)
 
     def _check(self, scope: Scope) -> Change:
@@ -198,6 +203,7 @@ class Broadcast:
                 for resource, _ in ordered
                 if resource.resource_version
             },
+            problems=self._marks[scope].problems,
         )
 
     def _control_plane(self, scope: Scope, revision: str) -> ControlPlane:

@@ -17,6 +17,7 @@ from meshscope.events.facts import (
 )
 from meshscope.policy.canonical import content_bytes, digest_bytes
 from meshscope.policy.source import ResourceRef
+from meshscope.projection.limits import Limit
 from meshscope.stream import clock_skew
 from meshscope.stream.broadcast import Declaration
 from meshscope.stream.delivery import Delivery
@@ -169,7 +170,7 @@ class Statements:
             reason=judgement.reason or _converging(len(held)),
             unverifiable=judgement.unverifiable,
             equivalents=judgement.equivalents,
-            notes=judgement.notes,
+            notes=(*judgement.notes, *_lacking(declaration)),
             differences=len(differing) - len(held),
             policies=judgement.policies,
         )
@@ -370,6 +371,15 @@ def _versions(difference: Difference, declaration: Declaration) -> tuple[str, ..
     refs = [ResourceRef(each.kind, each.namespace, each.name) for each in difference.sources]
     known = declaration.versions
     return tuple(f"{ref}@{known[ref]}" for ref in refs if ref in known)
+
+
+def _lacking(declaration: Declaration) -> Iterator[str]:
+    """The limit of a verdict on what is not all that is declared."""
+    if problems := declaration.problems:
+        yield Limit.MISSING_RESOURCES.note(
+            f"{len(problems)} problems of the source of declarations leave something out, which "
+            f"then looks as if nobody had declared it; correct them, the first: {problems[0]}"
+        )
 
 
 def _converging(held: int) -> str:
