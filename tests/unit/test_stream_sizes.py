@@ -12,13 +12,14 @@ from meshscope.events.proxy import ProxyInputs
 from meshscope.policy import key as keys
 from meshscope.policy.canonical import digest_bytes
 from meshscope.stream.broadcast import Declaration
+from meshscope.stream.clipping import MAX_EQUIVALENTS
 from meshscope.stream.expectation import Expectations, expect
 from meshscope.stream.judgement import Difference, Judgement
 from meshscope.stream.judgements import Judgements
 from meshscope.stream.names import Names
 from meshscope.stream.policy_store import PolicyStore
 from meshscope.stream.record import ProxyRecord, dump, load
-from meshscope.stream.statements import MAX_EQUIVALENTS, MAX_OPEN, Statements
+from meshscope.stream.statements import MAX_OPEN, Statements
 from meshscope.stream.step import Now, Timing, World
 
 MAX_RECORD_BYTES = 1_000_000

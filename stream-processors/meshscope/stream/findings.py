@@ -12,6 +12,7 @@ from meshscope.analysis.explanation import explains, explanation
 from meshscope.events.facts import Cause, Finding
 from meshscope.policy.canonical import content_bytes, digest_bytes
 from meshscope.policy.key import PolicyKey
+from meshscope.stream.clipping import clipped
 from meshscope.stream.delivery import Delivery
 from meshscope.stream.outbox import Outbox
 from meshscope.stream.record import Accepted, OpenDrift, OpenFinding, ProxyRecord
@@ -19,8 +20,6 @@ from meshscope.stream.step import Now
 
 MAX_OPEN: Final = 50
 """Findings of one proxy that are open at a time."""
-
-MAX_TEXT: Final = 1_000
 
 
 class Findings:
@@ -181,7 +180,7 @@ class Findings:
                 key=condition.key,
                 cause=condition.cause,
                 expected=condition.code.expected,
-                observed=condition.observed[:MAX_TEXT],
+                observed=clipped(condition.observed),
                 snapshot=snapshot.id,
                 opened_at=opened_at,
                 observed_at=max(opened_at, self._now.utc),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import Final, Literal
 
 import msgspec
@@ -11,7 +10,6 @@ from meshscope.events.facts import (
     Cause,
     Drift,
     EquivalentDifference,
-    FieldDifference,
     Snapshot,
     Verdict,
 )
@@ -20,6 +18,13 @@ from meshscope.policy.source import ResourceRef
 from meshscope.projection.limits import Limit
 from meshscope.stream import clock_skew
 from meshscope.stream.broadcast import Declaration
+from meshscope.stream.clipping import (
+    MAX_TEXT,
+    clipped,
+    first_equivalents,
+    first_fields,
+    first_lines,
+)
 from meshscope.stream.delivery import Delivery
 from meshscope.stream.expectation import CONFIGURATION, LANES, Expectation, lane
 from meshscope.stream.findings import Findings
@@ -34,13 +39,6 @@ MAX_OPEN: Final = 1_000
 
 PENDING_MS: Final = 60_000
 """What is missing is asked for again within seconds; an agent that is there answers."""
-
-MAX_TEXT: Final = 1_000
-MAX_FIELDS: Final = 40
-MAX_UNVERIFIABLE: Final = 100
-MAX_EQUIVALENTS: Final = 50
-MAX_EQUIVALENT_BYTES: Final = 200_000
-"""A verdict shows that many differences in form, or so many bytes of them; it counts all."""
 
 
 class Statements:
@@ -267,13 +265,13 @@ class Statements:
                 code=difference.code,
                 change=difference.change,
                 effect=difference.effect,
-                expected=_clip(difference.expected),
-                observed=_clip(difference.observed),
+                expected=clipped(difference.expected),
+                observed=clipped(difference.observed),
                 snapshot=snapshot.id,
                 declared=declaration.digest,
                 opened_at=opened_at,
                 observed_at=observed_at,
-                fields=_fields(difference.fields),
+                fields=first_fields(difference.fields),
                 sources=difference.sources,
                 resource_versions=_versions(difference, declaration),
                 witness=difference.witness if len(difference.witness) <= MAX_TEXT * 4 else "",
@@ -307,14 +305,14 @@ class Statements:
             snapshot="",
             declared="",
             observed_at=0,
-            reason=_clip(reason),
-            unverifiable=_first(unverifiable),
+            reason=clipped(reason),
+            unverifiable=first_lines(unverifiable),
             equivalent=len(equivalents),
             differences=differences,
             policies=policies,
             coverage=_coverage(snapshot),
-            equivalents=_shown(equivalents),
-            notes=_first(filter(None, (*notes, clock_skew.note(self._record.clock_skew)))),
+            equivalents=first_equivalents(equivalents),
+            notes=first_lines(filter(None, (*notes, clock_skew.note(self._record.clock_skew)))),
         )
         looks = digest_bytes("verdict", content_bytes(fact))
         said = self._said
@@ -392,37 +390,3 @@ def _coverage(snapshot: Snapshot) -> float:
     explained = snapshot.coverage_consumed + snapshot.coverage_ignored
     total = explained + snapshot.coverage_unexplained
     return round(explained / total, 4) if total else 0.0
-
-
-def _first(lines: Iterable[str]) -> tuple[str, ...]:
-    listed = [_clip(line) for line in lines]
-    rest = len(listed) - MAX_UNVERIFIABLE
-    return (*listed[:MAX_UNVERIFIABLE], *([f"… and {rest} more"] if rest > 0 else []))
-
-
-def _shown(equivalents: Sequence[EquivalentDifference]) -> tuple[EquivalentDifference, ...]:
-    shown = [_clipped(each) for each in equivalents[:MAX_EQUIVALENTS]]
-    sizes = accumulate(len(msgspec.json.encode(each)) for each in shown)
-    return tuple(
-        each for each, size in zip(shown, sizes, strict=True) if size <= MAX_EQUIVALENT_BYTES
-    )
-
-
-def _clipped(difference: EquivalentDifference) -> EquivalentDifference:
-    return replace(
-        difference,
-        expected=_clip(difference.expected),
-        observed=_clip(difference.observed),
-        fields=_fields(difference.fields),
-    )
-
-
-def _fields(fields: Sequence[FieldDifference]) -> tuple[FieldDifference, ...]:
-    return tuple(
-        FieldDifference(each.path, _clip(each.expected), _clip(each.observed))
-        for each in fields[:MAX_FIELDS]
-    )
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
