@@ -13,7 +13,11 @@ from meshscope.cli.given import Inputs
 from meshscope.cli.report import CheckReport, Finding
 
 RESOURCES = [*yaml.safe_load(CLUSTER)["items"], yaml.safe_load(CLEAN_MANIFEST)]
-NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+NAMESPACE = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}},
+}
 NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}
 CRS = "bug-report/cluster/crs"
 DUMP_PATH = "bug-report/proxies/shop/cart-1/config_dump?include_eds"

@@ -51,12 +51,12 @@ def examine(
         *inputs.unreadable,
         *(finding(problem) for problem in read.problems),
         *given.findings,
-        *declared.findings,
         *verifier.findings,
         *pods_without_sidecar(verifier.mesh(DEFAULT_REVISION), {proxy.proxy for proxy in proxies}),
     ]
     if not read.resources and not any(found.loses_input for found in findings):
         findings.append(_nothing_declared(inputs))
+    findings += declared.findings
     return CheckReport(
         resources=len(read.resources),
         proxies=proxies,

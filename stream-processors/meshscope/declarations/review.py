@@ -7,7 +7,7 @@ from datetime import date
 from meshscope.declarations.checks import CHECKS, Check
 from meshscope.declarations.finding import Finding, Lacking, Said
 from meshscope.declarations.suppression import suppressions, unusable
-from meshscope.declarations.surroundings import Surroundings
+from meshscope.declarations.surroundings import Surroundings, foreign
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.resource import Resource
 from meshscope.policy.source import ResourceRef
@@ -77,14 +77,15 @@ def review(
         complete: What is not among the resources does not exist.
         checks: What is looked for.
     """
-    around = Surroundings(control_plane, resources, complete)
+    around = Surroundings(control_plane, resources, complete, today)
     findings: list[Finding] = []
     suppressed: list[Suppressed] = []
     lacking: dict[str, dict[str, dict[ResourceRef, None]]] = {}
     for resource in resources:
         allowed = {one.code: one for one in suppressions(resource) if one.counts(today)}
         findings += unusable(resource, today)
-        for said in _said(checks.get(resource.kind, ()), resource, around):
+        own = () if foreign(resource) else checks.get(resource.kind, ())
+        for said in _said(own, resource, around):
             if isinstance(said, Lacking):
                 for code in said.codes:
                     lacking.setdefault(said.what, {}).setdefault(code, {})[resource.ref] = None

@@ -59,6 +59,26 @@ def dead_routes(service: Resource, around: Surroundings) -> Iterator[Said]:
             yield Lacking((UNREACHABLE, INEFFECTIVE), f"undecided: {error}")
 
 
+def request_of(service: Resource, block: int) -> Request | None:
+    """The simplest request that an HTTP route decides; None: there is none, or it is not known."""
+    try:
+        found = list(_matches(service, "http", _http))
+        rules = DecisionList(tuple(Decision(one.cubes, (one.block, one.place)) for one in found))
+        reviews = review(rules, _given(service), LIMITS)
+    except (TooLargeError, ValueError):
+        return None
+    if isinstance(reviews, Undecided):
+        return None
+    return next(
+        (
+            judged.example
+            for one, judged in zip(found, reviews, strict=True)
+            if one.block == block and judged.standing == "decides"
+        ),
+        None,
+    )
+
+
 def _reviewed(service: Resource, kind: str, found: list[_Match]) -> Iterator[Said]:
     rules = DecisionList(tuple(Decision(one.cubes, (one.block, one.place)) for one in found))
     reviews = review(rules, _given(service), LIMITS)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Final
 
@@ -49,18 +50,17 @@ class Surroundings:
         resources: All resources.
         complete: What is not among the resources does not exist. Else a namespace's workloads or
             services count as known if there is one of them.
+        today: What ends before is over.
     """
 
     control_plane: ControlPlane
     resources: tuple[Resource, ...]
     complete: bool = False
+    today: date = date.min
 
     def of(self, kind: str) -> tuple[Resource, ...]:
         """The resources of a kind, in the order given."""
-        group = GROUPS.get(kind)
-        return tuple(
-            one for one in self._by_kind.get(kind, ()) if group is None or one.group == group
-        )
+        return tuple(one for one in self._by_kind.get(kind, ()) if not foreign(one))
 
     def named(self, kind: str, namespace: str, name: str) -> Resource | None:
         """A resource by its name; None: there is none."""
@@ -149,10 +149,14 @@ class Surroundings:
     @cached_property
     def _by_name(self) -> Mapping[tuple[str, str, str], Resource]:
         return {
-            (one.kind, one.namespace, one.name): one
-            for one in self.resources
-            if one.kind not in GROUPS or one.group == GROUPS[one.kind]
+            (one.kind, one.namespace, one.name): one for one in self.resources if not foreign(one)
         }
+
+
+def foreign(resource: Resource) -> bool:
+    """Whether a resource only has the name of a kind that is looked at, such as the Gateway of the
+    Gateway API."""
+    return resource.kind in GROUPS and resource.group != GROUPS[resource.kind]
 
 
 def selector_of(resource: Resource) -> Mapping[str, str] | None:
