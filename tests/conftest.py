@@ -36,3 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0,
         help="number of random rule lists to compare with counting (test_algebra_counted.py)",
     )
+    parser.addoption(
+        "--envoy-requests",
+        type=int,
+        default=0,
+        help="number of requests to real Envoys with recorded configurations "
+        "(test_evaluation_envoy.py)",
+    )
+    parser.addoption("--envoy-seed", type=int, default=20_262, help="chooses them")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -25,6 +26,7 @@ from meshscope.policy.endpoints import Endpoint, Endpoints, LocalityEndpoints
 from meshscope.policy.filter_order import FilterOrder
 from meshscope.policy.http_connection import HttpConnection
 from meshscope.policy.http_route import (
+    Cors,
     Fault,
     Forward,
     HttpRoute,
@@ -175,6 +177,26 @@ def test_plaintext_where_tls_is_expected() -> None:
     assert result(evaluate(found, plaintext())) == ("closed", "tls_error", 0)
 
 
+@pytest.mark.parametrize(
+    ("offered", "protocol", "reason"),
+    [
+        ("h2", "http1", "protocol_error"),
+        ("h2", "http2", ""),
+        ("http/1.1", "http2", "protocol_error"),
+        ("http/1.1", "http1", ""),
+        # What the server does not know is not agreed on: the first bytes tell.
+        ("istio-h2", "http1", ""),
+    ],
+)
+def test_the_bytes_must_be_of_the_protocol_that_was_agreed_on(
+    offered: str, protocol: Literal["http1", "http2"], reason: str
+) -> None:
+    offering = replace(MESH, alpn=("h2", "http/1.1"))
+    found = inbound_sidecar(AcceptedChain("tls", (), "http", offering))
+    call = replace(incoming(application_protocol=offered), protocol=protocol)
+    assert evaluate(found, call).outcome.reason == reason
+
+
 def test_tls_where_http_is_expected() -> None:
     found = inbound_sidecar(AcceptedChain("", (), "http"))
     assert result(evaluate(found, incoming())) == ("closed", "protocol_error", 0)
@@ -278,6 +300,31 @@ def test_rules_see_the_normalised_path() -> None:
     assert result(evaluate(found, incoming("/x%2fy"))) == ("answered", "path_rejected", 400)
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "settings", "address"),
+    [
+        (None, HttpConnection(), "10.0.0.9"),
+        ("192.0.2.1", HttpConnection(), "192.0.2.1"),
+        ("192.0.2.1, 192.0.2.2", HttpConnection(), "192.0.2.2"),
+        ("192.0.2.1, 192.0.2.2", HttpConnection(trusted_hops=1), "192.0.2.1"),
+        ("192.0.2.1", HttpConnection(trusted_hops=1), "10.0.0.9"),
+        ("192.0.2.1", HttpConnection(use_remote_address=True), "10.0.0.9"),
+        ("192.0.2.1", HttpConnection(use_remote_address=True, trusted_hops=1), "192.0.2.1"),
+        ("nobody", HttpConnection(), "10.0.0.9"),
+        ("192.0.2.1", None, "192.0.2.1"),
+    ],
+)
+def test_the_address_of_the_client_is_the_one_that_is_forwarded(
+    forwarded: str | None, settings: HttpConnection | None, address: str
+) -> None:
+    condition = Condition("remote_ip", values=(exactly(f"{address}/32"),))
+    found = with_access(STRICT, Authorization(allow=(rule(condition),)))
+    if settings is not None:
+        found = with_content(found, key.http_connection(8080, "mtls"), settings)
+    headers = () if forwarded is None else (("x-forwarded-for", forwarded),)
+    assert result(evaluate(found, incoming(headers=headers))) == FORWARDED
+
+
 def test_what_is_not_modelled_or_asked_elsewhere_is_undecided() -> None:
     boundary = Condition("path", values=(StringMatch("regex", r"/\bx"),))
     unknown = with_access(STRICT, Authorization(deny=(rule(boundary),)))
@@ -330,7 +377,9 @@ def with_tokens(content: RequestAuthentication) -> Policies:
         (TOKEN, 0),
         (replace(TOKEN, valid=False), 401),
         (replace(TOKEN, claims={**TOKEN.claims, "iss": "foreign"}), 401),
-        (replace(TOKEN, claims={**TOKEN.claims, "aud": "other"}), 401),
+        (replace(TOKEN, claims={**TOKEN.claims, "aud": "other"}), 403),
+        (replace(TOKEN, claims={**TOKEN.claims, "aud": "other"}, valid=False), 403),
+        (replace(TOKEN, claims={"iss": TOKEN.claims["iss"]}, valid=False, timely=False), 401),
         (replace(TOKEN, header="x-token", prefix="", valid=False), 0),
     ],
 )
@@ -491,6 +540,45 @@ def test_faults_retries_and_mirrors_are_said() -> None:
     always = replace(doing, fault=Fault(abort_grpc_status=14, abort_fraction=Fraction(1_000_000)))
     outcome = evaluate(outbound_sidecar(always), sent()).outcome
     assert (outcome.reason, outcome.grpc_status) == ("fault", 14)
+
+
+PREFLIGHT = (("origin", "https://a"), ("access-control-request-method", "PUT"))
+ALLOWS = Cors((exactly("https://a"),))
+
+
+@pytest.mark.parametrize(
+    ("cors", "headers", "method", "answered"),
+    [
+        (ALLOWS, PREFLIGHT, "OPTIONS", True),
+        (ALLOWS, PREFLIGHT, "GET", False),
+        (ALLOWS, PREFLIGHT[:1], "OPTIONS", False),
+        (ALLOWS, PREFLIGHT[1:], "OPTIONS", False),
+        (Cors((exactly("https://b"),)), PREFLIGHT, "OPTIONS", False),
+        (Cors((exactly("*"),)), PREFLIGHT, "OPTIONS", True),
+        (
+            Cors((exactly("https://b"),), forward_unmatched_preflights=False),
+            PREFLIGHT,
+            "OPTIONS",
+            True,
+        ),
+        (replace(ALLOWS, enabled=Fraction(0)), PREFLIGHT, "OPTIONS", False),
+        (None, PREFLIGHT, "OPTIONS", False),
+    ],
+)
+def test_preflight_requests_are_answered(
+    cors: Cors | None, headers: tuple[tuple[str, str], ...], method: str, answered: bool
+) -> None:
+    allowing = HttpRule(RouteMatch(), forward=forward(CART), cors=cors)
+    outcome = evaluate(outbound_sidecar(allowing), sent(method=method, headers=headers)).outcome
+    assert (outcome.reason == "preflight") == answered
+    assert outcome.status == (200 if answered else 0)
+
+
+def test_an_origin_whose_pattern_is_not_modelled_is_undecided() -> None:
+    cors = Cors((StringMatch("regex", r"\bx"),))
+    allowing = HttpRule(RouteMatch(), forward=forward(CART), cors=cors)
+    trace = evaluate(outbound_sidecar(allowing), sent(method="OPTIONS", headers=PREFLIGHT))
+    assert (trace.outcome.result, stages(trace)[-1]) == ("undecided", "cors")
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,14 @@ class Token:
         claims: Its payload; `iss` and `aud` among them.
         valid: Whether signature, `exp` and `nbf` are right for the keys of its issuer.
         header, prefix: Where it stands: the header, and what precedes it there.
+        timely: Whether `exp` and `nbf` are right; tells which answer an invalid token gets.
     """
 
     claims: Mapping[str, Any] = field(hash=False)
     valid: bool = True
     header: str = "authorization"
     prefix: str = "Bearer "
+    timely: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from meshscope.evaluation.call import Call
 from meshscope.evaluation.hosts import virtual_host
 from meshscope.evaluation.jwt import check_token
 from meshscope.evaluation.matching import any_of, text_meets
-from meshscope.evaluation.normalization import normalized
+from meshscope.evaluation.normalization import client_address, normalized
 from meshscope.evaluation.routing import Policies, route
 from meshscope.evaluation.trace import Outcome, Reason, Share, Step, Trace
 from meshscope.policy import key
@@ -21,6 +21,9 @@ from meshscope.policy.key import ANY_PORT, PolicyKey
 from meshscope.policy.peer_authentication import AcceptedChain, PeerAuthentication
 from meshscope.policy.request_authentication import RequestAuthentication
 from meshscope.policy.target import Target
+
+_HTTP2: Final = "h2"
+"""Name of HTTP/2 in ALPN."""
 
 _HTTP_FILTERS: Final = ("custom", "jwt", "deny", "allow")
 _TCP_FILTERS: Final = ("custom", "deny", "allow")
@@ -72,7 +75,7 @@ class _Inbound:
             return ended
         transport = transport_of(chain)
         return (
-            self._http(inbound, transport)
+            self._http(inbound, transport, chain)
             if chain.protocol == "http"
             else self._tcp(inbound, transport)
         )
@@ -130,12 +133,16 @@ class _Inbound:
         self._steps.append(Step("tls", says, place))
         return None
 
-    def _http(self, inbound: Inbound, transport: str) -> Trace:
+    def _http(self, inbound: Inbound, transport: str, chain: AcceptedChain) -> Trace:
+        place = key.inbound(self._scope)
         if not self._call.is_http:
-            place = key.inbound(self._scope)
-            return self._end(
-                Step("filter_chain", "the bytes are not HTTP", place), "protocol_error"
-            )
+            step = Step("filter_chain", "the bytes are not HTTP", place)
+            return self._end(step, "protocol_error")
+        offered = self._call.request.application_protocol
+        agreed = chain.tls is not None and offered in chain.tls.alpn
+        if agreed and (offered == _HTTP2) != (self._call.protocol == "http2"):
+            says = f"the bytes are not of the protocol that was agreed on, {offered}"
+            return self._end(Step("filter_chain", says, place), "protocol_error")
         place = key.http_connection(self._scope, transport)
         connection = self._content(place)
         settings = connection if isinstance(connection, HttpConnection) else None
@@ -145,6 +152,8 @@ class _Inbound:
             return self._end(step, "path_rejected", 400)
         if request.path != self._call.request.path:
             self._steps.append(Step("normalization", f"the path is {request.path}", place))
+        if not request.client_address:
+            request = replace(request, client_address=client_address(request, settings))
         self._call = replace(self._call, request=request)
         for name in self._filters(transport, "http", _HTTP_FILTERS):
             ended = self._jwt(transport) if name == "jwt" else self._check(name, transport, "http")
@@ -187,12 +196,12 @@ class _Inbound:
         rules = self._content(place)
         if not isinstance(rules, RequestAuthentication):
             return None
-        request, says = check_token(self._call, rules)
-        step = Step("jwt", says, place)
-        if request is None:
-            return self._end(step, "token_rejected", 401)
+        checked = check_token(self._call, rules)
+        step = Step("jwt", checked.says, place)
+        if checked.request is None:
+            return self._end(step, "token_rejected", checked.status)
         self._steps.append(step)
-        self._call = replace(self._call, request=request)
+        self._call = replace(self._call, request=checked.request)
         return None
 
     def _check(self, name: str, transport: str, protocol: str) -> Trace | None:

@@ -1,7 +1,7 @@
 """What becomes of a token."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from meshscope.algebra.request import Claim, Request
@@ -11,11 +11,23 @@ from meshscope.policy.request_authentication import JwtRule, RequestAuthenticati
 _FILTER: Final = "envoy.filters.http.jwt_authn"
 
 
-def check_token(call: Call, rules: RequestAuthentication) -> tuple[Request | None, str]:
-    """The request with the claims that later filters find, and what was decided.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is decided of a token.
 
-    The request is None if it is refused.
+    Attributes:
+        says: In words.
+        request: With the claims that later filters find; None: it is refused.
+        status: Of the answer, if it is refused.
     """
+
+    says: str
+    request: Request | None = None
+    status: int = 401
+
+
+def check_token(call: Call, rules: RequestAuthentication) -> Checked:
+    """What becomes of a request with a token, or without one."""
     request = call.request
     token = call.token
     preflight = (
@@ -27,24 +39,26 @@ def check_token(call: Call, rules: RequestAuthentication) -> tuple[Request | Non
         <= dict(request.headers).keys()
     )
     if not rules.rules:
-        return request, "tokens are not looked at"
+        return Checked("tokens are not looked at", request)
     if rules.bypass_cors_preflight and preflight:
-        return request, "a preflight request passes without a token"
+        return Checked("a preflight request passes without a token", request)
     looking = [rule for rule in rules.rules if token is not None and _looks_at(rule, token)]
     if token is None or not looking:
         if rules.requirement == "required" and not request.claims:
-            return None, "there is no token where rules look for one"
-        return request, "there is no token, and none is demanded"
+            return Checked("there is no token where rules look for one")
+        return Checked("there is no token, and none is demanded", request)
     issuer = str(token.claims.get("iss", ""))
-    for rule in looking:
-        if rule.issuer in ("", issuer) and _for_audience(rule, token):
-            if token.valid:
-                claims = _claims(rule, token.claims)
-                return replace(request, claims=claims), f"the token of {issuer} is valid"
-            break
+    of_issuer = [rule for rule in looking if rule.issuer in ("", issuer)]
+    for rule in of_issuer:
+        if token.valid and _for_audience(rule, token):
+            claims = _claims(rule, token.claims)
+            return Checked(f"the token of {issuer} is valid", replace(request, claims=claims))
     if rules.requirement == "none":
-        return request, "the token is not valid, which does not matter"
-    return None, f"the token of {issuer} is not valid for any rule"
+        return Checked("the token is not valid, which does not matter", request)
+    # Envoy looks at times before audiences, and at signatures last.
+    if of_issuer and token.timely and not _for_audience(of_issuer[-1], token):
+        return Checked(f"the token of {issuer} is for other audiences", status=403)
+    return Checked(f"the token of {issuer} is not valid for any rule")
 
 
 def _looks_at(rule: JwtRule, token: Token) -> bool:

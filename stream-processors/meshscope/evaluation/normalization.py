@@ -5,6 +5,7 @@ from dataclasses import replace
 from string import ascii_letters, digits
 from typing import Final
 
+from meshscope.algebra.addresses import number_of
 from meshscope.algebra.request import Request
 from meshscope.policy.http_connection import HttpConnection
 
@@ -40,6 +41,28 @@ def normalized(request: Request, connection: HttpConnection | None) -> Request |
     if connection.strip_host_port == "any":
         authority = without_port(authority)
     return replace(request, path=path, authority=authority)
+
+
+def client_address(request: Request, connection: HttpConnection | None) -> str:
+    """The address that counts as the client's: as forwarded, else the peer's.
+
+    As `Utility::getLastAddressFromXFF` of Envoy: the last address of the header after as many
+    proxies as are trusted; what is no address counts as none.
+    """
+    hops = 0 if connection is None else connection.trusted_hops
+    if connection is not None and connection.use_remote_address:
+        # The peer itself is the first of the trusted proxies.
+        hops -= 1
+    forwarded = dict(request.headers).get("x-forwarded-for", "")
+    entries = [entry.strip() for entry in forwarded.split(",")]
+    if not forwarded or not 0 <= hops < len(entries):
+        return request.peer_address
+    found = entries[len(entries) - 1 - hops]
+    try:
+        number_of(found)
+    except ValueError:
+        return request.peer_address
+    return found
 
 
 def canonical(path: str) -> str:

@@ -2,22 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from meshscope.algebra.request import Request
 from meshscope.evaluation.headers import Headers, mutated
-from meshscope.evaluation.matching import Doubt, route_meets
+from meshscope.evaluation.matching import Doubt, Truth, any_of, route_meets, text_meets
 from meshscope.evaluation.rewriting import UnknownTargetError, location, sent_on
 from meshscope.evaluation.trace import Outcome, Share, Step
 from meshscope.policy import key
 from meshscope.policy.destination import Destination
 from meshscope.policy.endpoints import Endpoints
 from meshscope.policy.headers import HeaderMutation
-from meshscope.policy.http_route import Forward, HttpRoute, HttpRule
+from meshscope.policy.http_route import Cors, Forward, HttpRoute, HttpRule
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.policy import Policy
 from meshscope.policy.target import Target, WeightedTarget
 
 Policies = Mapping[PolicyKey, Policy]
+
+_PREFLIGHT: Final = "access-control-request-method"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,13 @@ def _act(
             if share >= 1:
                 grpc_status = fault.abort_grpc_status
                 return Routed(tuple(steps), Outcome("answered", "fault", status, grpc_status))
+    preflight = _preflight(rule.cors, request)
+    if isinstance(preflight, Doubt):
+        steps.append(Step("cors", preflight.reason, policy, position))
+        return Routed(tuple(steps), Outcome("undecided", detail=preflight.reason))
+    if preflight:
+        steps.append(Step("cors", "a preflight request is answered", policy, position))
+        return Routed(tuple(steps), Outcome("answered", "preflight", 200))
     try:
         if rule.redirect is not None:
             url = location(request, rule, rule.redirect, "http")
@@ -98,6 +108,22 @@ def _act(
         return Routed(tuple(steps), Outcome("undecided", detail=str(error)))
     detail = "the action of the rule is not modelled"
     return Routed(tuple(steps), Outcome("undecided", detail=detail))
+
+
+def _preflight(cors: Cors | None, request: Request) -> Truth:
+    """Whether the filter for CORS answers: a preflight request, of an origin that may.
+
+    As Envoy does it, a condition that the text `*` meets allows every origin.
+    """
+    if cors is None or cors.enabled.parts_per_million == 0:
+        return False
+    headers = dict(request.headers)
+    origin = headers.get("origin", "")
+    if request.method != "OPTIONS" or not (origin and headers.get(_PREFLIGHT)):
+        return False
+    if not cors.forward_unmatched_preflights:
+        return True
+    return any_of(text_meets(one, text) for one in cors.allow_origins for text in ("*", origin))
 
 
 def _forward(

@@ -18,6 +18,7 @@ Stage = Literal[
     "virtual_host",
     "route",
     "fault",
+    "cors",
     "rewrite",
     "retry",
     "mirror",
@@ -42,6 +43,7 @@ Reason = Literal[
     "no_endpoints",
     "tls_redirect",
     "fault",
+    "preflight",
 ]
 """Why a request does not reach a destination; the first five close the connection."""
 

@@ -20,6 +20,7 @@ REASONS: Final[dict[Reason, str]] = {
     "no_endpoints": "the destination has no endpoints",
     "tls_redirect": "only HTTPS is served",
     "fault": "a fault is injected",
+    "preflight": "a preflight request of CORS is answered",
 }
 """Every reason in words."""
 
