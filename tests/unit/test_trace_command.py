@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +264,104 @@ def test_a_token_is_read_and_its_signature_is_not() -> None:
     token = "Bearer e30.eyJpc3MiOiAieCJ9.c2ln"  # noqa: S105 (no secret: {"iss": "x"})
     _, found = report(*asked("--header", f"authorization: {token}"), RESOURCES, DUMPS)
     assert any("it counts as valid" in note for note in found["notes"])
+
+
+# Who and where
+
+
+def edited(directory: Path, name: str, edit: Callable[[Json], None]) -> Path:
+    """The dump of a proxy with a changed node."""
+    dump = json.loads(gzip.decompress(capture_path("bookshop", "000-base", name).read_bytes()))
+    for config in dump["configs"]:
+        if "BootstrapConfigDump" in config["@type"]:
+            edit(config["bootstrap"]["node"])
+    path = directory / f"{name}.json"
+    path.write_text(json.dumps(dump))
+    return path
+
+
+def test_of_several_pods_one_is_taken_and_said() -> None:
+    _, found = report("--from", "queue.orders", "--to", "books.catalog", RESOURCES, DUMPS)
+    assert "queue.orders has 2 Pods; the request starts from queue-0.orders" in found["notes"]
+
+
+def test_a_second_dump_of_a_proxy_is_left_out(tmp_path: Path) -> None:
+    twin = edited(tmp_path, "api-v1-pz5sh.storefront", lambda node: None)
+    _, found = report(*asked(), RESOURCES, DUMPS, twin)
+    assert any("was read before" in note for note in found["notes"])
+
+
+def test_gateways_are_not_traced(tmp_path: Path) -> None:
+    def as_gateway(node: Json) -> None:
+        node["id"] = node["id"].replace("sidecar~", "router~")
+
+    gateway = edited(tmp_path, "books-v1-qgckn.catalog", as_gateway)
+    source = capture_path("bookshop", "000-base", "api-v1-pz5sh.storefront")
+    bare = resources(tmp_path, ("name: istio-proxy", "name: other"))
+    code, found = report(*asked(), bare, gateway, source)
+    assert code == 3
+    assert found["declared"][1]["says"] == "it is a gateway; only sidecars are traced"
+    done = run("--from", "books-v1-qgckn.catalog", "--to", "x", bare, gateway)
+    assert "has no sidecar, or not one that is traced" in " ".join(done.output.split())
+
+
+def test_a_pod_without_a_sidecar_ends_the_trace(tmp_path: Path) -> None:
+    source = capture_path("bookshop", "000-base", "api-v1-pz5sh.storefront")
+    bare = resources(tmp_path, ("name: istio-proxy", "name: other"))
+    _, found = report(*asked(), bare, source)
+    assert found["held"][1]["says"] == "it has no sidecar"
+    assert found["held"][1]["proxies"] == ["books-v1-qgckn.catalog"]
+
+
+@pytest.mark.parametrize(("captured", "address"), [("true", "240.240.0.1"), ("", None)])
+def test_addresses_that_istiod_gave_are_dialled_where_the_sidecar_answers_dns(
+    tmp_path: Path, captured: str, address: str | None
+) -> None:
+    def capture(node: Json) -> None:
+        node["metadata"]["DNS_CAPTURE"] = captured
+
+    source = edited(tmp_path, "orders-v1-zmffj.orders", capture)
+    to = ("--from", "orders-v1-zmffj.orders", "--to", "api.shipping.example.com:443")
+    _, found = report(*to, "--path", "/x", RESOURCES, source)
+    assert (found["request"]["address"], found["request"]["encrypted"]) == (address, True)
+    assert any("see no method, path or header" in note for note in found["notes"])
+    text = run(*to, RESOURCES, source).output
+    assert "a TLS connection (SNI api.shipping.example.com)" in text
+    assert "it is outside of the mesh" in text
+
+
+SECOND = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: books-too, namespace: catalog}
+spec:
+  hosts: [books.catalog.svc.cluster.local]
+  http:
+  - route: [{destination: {host: reviews}}]
+"""
+
+
+def test_an_age_that_is_not_known_is_said(tmp_path: Path) -> None:
+    second = tmp_path / "second.yaml"
+    second.write_text(SECOND)
+    first = resources(
+        tmp_path, ("creationTimestamp: '2026-03-02T09:10:00Z'\n  name: books", "name: books")
+    )
+    _, found = report(*asked("--path", "/books/1"), first, second)
+    assert any("the age of resources is not known" in reason for reason in found["open"])
+    # What is held tells which of them is older.
+    _, found = report(*asked("--path", "/books/1"), first, second, DUMPS)
+    assert (found["partings"], found["open"]) == ([], [])
+
+
+def test_resources_from_standard_input() -> None:
+    piped = gzip.decompress(RESOURCES.read_bytes())
+    assert report(*asked(), "-", DUMPS, stdin=piped)[0] == 0
+
+
+def test_tcp_is_shown_as_tcp() -> None:
+    text = run("--from", "orders", "--to", "ledger", RESOURCES, DUMPS).output
+    assert text.startswith("a TCP connection  from orders-v1-zmffj.orders  to ledger at 10.96.1.33")
+    _, found = report("--from", "orders", "--to", "ledger", "--path", "/", RESOURCES, DUMPS)
+    assert found["request"]["protocol"] == "http1"
