@@ -34,8 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lists",
         type=int,
         default=0,
-        help="number of random rule lists to compare with counting (test_algebra_counted.py)",
+        help="number of random rule lists to compare with counting (test_algebra_counted.py), and "
+        "to rewrite (test_algebra_rewrites.py)",
     )
+    parser.addoption("--lists-seed", type=int, default=20_261, help="chooses them")
     parser.addoption(
         "--envoy-requests",
         type=int,

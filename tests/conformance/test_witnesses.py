@@ -1,7 +1,7 @@
 """Every witness of a difference is confirmed by evaluating it on both sides.
 
-Sides are what a real istiod sent before and after a change of its resources: in every tenth state
-of the recorded meshes, with `--all-captures` in all.
+Sides are what a real istiod sent before and after a change of its resources: in every twentieth
+state of the recorded meshes, with `--all-captures` in all.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def test_every_witness_is_confirmed(
     every = pytestconfig.getoption("all_captures")
     seen: Counter[str] = Counter()
     for mesh in MESHES:
-        for name, before, after in changes(mesh, 1 if every else 10):
+        for name, before, after in changes(mesh, 1 if every else 20):
             for difference in compare(Projection(before), after).differences:
                 seen["differences"] += 1
                 if difference.witness is None:
@@ -133,8 +133,8 @@ def test_every_witness_is_confirmed(
                 assert outcomes == [witness["expected"], witness["observed"]], (name, difference)
                 assert difference.affected, (name, difference)
                 seen[f"confirmed {difference.key.kind}"] += 1
-    assert seen["confirmed authorization"] > 3
-    assert seen["confirmed http_route"] > 3
+    assert seen["confirmed authorization"] > 1
+    assert seen["confirmed http_route"] > 1
     if every:
         with capsys.disabled():
             print(f"\n{dict(seen)}")

@@ -74,7 +74,7 @@ def contains_request(names: Names, region: Region, request: Request) -> bool:
     return held != region.inverted
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(tried_rules(4), tried_rules(3), st.data())
 def test_the_products_are_what_is_treated_differently(
     one: list[Tried], new: list[Tried], data: st.DataObject
