@@ -2,10 +2,12 @@
 
     python benchmarks/algebra.py [--rules 2000] [--seed 1]
 
-*Strings*: operations per second on single patterns (median of a sample; caches do not help, since
-every pattern is new). *Lists*: seconds to say of every rule of a host whether it ever decides
-(`review`), and which requests two versions of the list treat differently after one rule changed
-(`differences`), each from policies on, automata and atoms included.
+Times are CPU time, so that a busy machine gives the same figures. *Strings*: operations per second
+on single patterns (median of a sample; caches do not help, since every pattern is new). *Lists*:
+seconds to say of every rule of a host whether it ever decides (`review`), which requests two
+versions of the list treat differently after one rule changed (`differences`: an example of each
+sort), and all of them in words (`affected`), each from policies on, automata and atoms included.
+*Boundary*: seconds to find the requests that test the rules of a workload, and how many these are.
 
 *Pairwise* is the rule that linters use, on the same lists: a rule is dead if one earlier rule alone
 takes its path by prefix and asks for nothing else, or is the same. The last columns say how many
@@ -22,16 +24,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from meshscope.algebra.boundary import boundary_requests
 from meshscope.algebra.conditions import route_match, rule
 from meshscope.algebra.decision_list import Decision, DecisionList, differences, review
 from meshscope.algebra.limits import Undecided
 from meshscope.algebra.regex import regex
+from meshscope.algebra.regions import regions
 from meshscope.algebra.strings import containing, exact, prefix, suffix
+from meshscope.comparison.request_names import names_of_access, names_of_routes
 from meshscope.policy.authorization import Condition, Rule
 from meshscope.policy.http_route import RouteMatch
 from meshscope.policy.matches import HeaderMatch, PathMatch, StringMatch
 
 Matches = Sequence[RouteMatch]
+SLOWEST: list[tuple[float, str]] = []
 SAMPLE = 200
 SERVICES = ("cart", "orders", "users", "payments", "search", "stock")
 METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -41,7 +47,7 @@ def main(largest: int, seed: int) -> None:
     """Measure and print."""
     chance = random.Random(seed)  # noqa: S311
     strings(chance)
-    heads = f"{'review':>9}{'differences':>13}{'dead':>6}{'pairwise finds':>16}"
+    heads = f"{'review':>9}{'differences':>13}{'affected':>11}{'dead':>6}{'pairwise finds':>16}"
     print(f"\n{'rules':>6}  {'kind':<28}{heads}")
     for kind, make in KINDS.items():
         for number in sorted({10, 100, largest // 4, largest}):
@@ -67,9 +73,9 @@ def strings(chance: random.Random) -> None:
     for name, operation in operations.items():
         seconds = []
         for number in range(SAMPLE):
-            began = time.perf_counter()
+            began = time.process_time()
             operation(number)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
         print(f"{1 / statistics.median(seconds):>10,.0f} per second  {name}")
 
 
@@ -80,15 +86,22 @@ def one_list(
     matches = make(number, chance)
     changed = [*matches]
     changed[number // 2] = RouteMatch(PathMatch("exact", "/changed"))
-    began = time.perf_counter()
+    began = time.process_time()
     found = review(as_list(matches))
-    reviewed = time.perf_counter() - began
-    began = time.perf_counter()
+    reviewed = time.process_time() - began
+    began = time.process_time()
     apart = differences(as_list(matches), as_list(changed))
-    compared = time.perf_counter() - began
-    line = f"{number:>6}  {kind:<28}{reviewed:>7.2f} s{compared:>11.2f} s"
-    if isinstance(found, Undecided) or isinstance(apart, Undecided):
-        reasons = {answer.reason for answer in (found, apart) if isinstance(answer, Undecided)}
+    compared = time.process_time() - began
+    began = time.process_time()
+    names = names_of_routes((*matches, *changed))
+    words = regions(as_list(matches), as_list(changed), lambda one, other: (one, other), names)
+    worded = time.process_time() - began
+    for what, seconds in (("review", reviewed), ("differences", compared), ("affected", worded)):
+        SLOWEST.append((seconds, f"{what}: {number} rules, {kind}"))
+    line = f"{number:>6}  {kind:<28}{reviewed:>7.2f} s{compared:>11.2f} s{worded:>9.2f} s"
+    answers = (found, apart, words)
+    if isinstance(found, Undecided) or any(isinstance(each, Undecided) for each in answers):
+        reasons = {answer.reason for answer in answers if isinstance(answer, Undecided)}
         print(f"{line}  undecided: {'; '.join(reasons)}")
         return
     dead = [n for n, said in enumerate(found) if said.standing in ("shadowed", "impossible")]
@@ -99,25 +112,58 @@ def one_list(
     print(f"{line}{len(dead):>6}{share:>16}")
 
 
-def access(number: int, chance: random.Random) -> None:
+def access_rules(number: int, chance: random.Random) -> list[Rule]:
     """Rules of AuthorizationPolicies: identity, method, path."""
     rules = []
     for index in range(number):
         principal = f"spiffe://cluster.local/ns/{chance.choice(SERVICES)}/sa/app-{index % 97}"
-        conditions = (
-            Condition("principal", values=(StringMatch("exact", principal),)),
+        source = Condition("principal", values=(StringMatch("exact", principal),))
+        operation = (
             Condition("header", ":method", (StringMatch("exact", chance.choice(METHODS)),)),
             Condition("path", values=(StringMatch("prefix", f"/{chance.choice(SERVICES)}/"),)),
         )
-        rules.append(Decision(rule(Rule("ns/p", index, ((conditions[0],),), (conditions[1:],))), 1))
-    began = time.perf_counter()
-    found = review(DecisionList(tuple(rules), 0))
-    seconds = time.perf_counter() - began
-    if isinstance(found, Undecided):
-        print(f"{number:>6}  {'access rules':<28}{seconds:>7.2f} s  undecided: {found.reason}")
+        rules.append(Rule("ns/p", index, ((source,),), (operation,)))
+    return rules
+
+
+def access(number: int, chance: random.Random) -> None:
+    """ALLOW rules, and the same without one in the middle."""
+    rules = access_rules(number, chance)
+    fewer = [*rules[: number // 2], *rules[number // 2 + 1 :]]
+    one, other = (
+        DecisionList(tuple(Decision(rule(each), 1) for each in some), 0) for some in (rules, fewer)
+    )
+    began = time.process_time()
+    found = review(one)
+    reviewed = time.process_time() - began
+    began = time.process_time()
+    apart = differences(one, other)
+    compared = time.process_time() - began
+    began = time.process_time()
+    words = regions(one, other, lambda before, after: (before, after), names_of_access(rules))
+    worded = time.process_time() - began
+    for what, seconds in (("review", reviewed), ("differences", compared), ("affected", worded)):
+        SLOWEST.append((seconds, f"{what}: {number} access rules"))
+    line = f"{number:>6}  {'access rules':<28}{reviewed:>7.2f} s{compared:>11.2f} s{worded:>9.2f} s"
+    answers = (found, apart, words)
+    if isinstance(found, Undecided) or any(isinstance(each, Undecided) for each in answers):
+        reasons = {answer.reason for answer in answers if isinstance(answer, Undecided)}
+        print(f"{line}  undecided: {'; '.join(reasons)}")
         return
-    dead = sum(said.standing != "decides" for said in found)
-    print(f"{number:>6}  {'access rules':<28}{seconds:>7.2f} s{'':>13}{dead:>6}{'-':>16}")
+    print(f"{line}{sum(said.standing != 'decides' for said in found):>6}{'-':>16}")
+
+
+def boundary(number: int, chance: random.Random) -> None:
+    """The requests that test the access rules of a workload."""
+    rules = access_rules(number, chance)
+    began = time.process_time()
+    found = boundary_requests([(each, "allowed") for each in rules], "denied")
+    seconds = time.process_time() - began
+    if isinstance(found, Undecided):
+        print(f"{number:>6}  {seconds:.2f} s  undecided: {found.reason}")
+        return
+    told = sum(len(each.tells) for each in found.requests)
+    print(f"{number:>6}  {seconds:.2f} s, {len(found.requests)} requests tell {told} changes")
 
 
 def as_list(matches: Matches) -> DecisionList:

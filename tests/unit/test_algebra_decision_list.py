@@ -227,6 +227,18 @@ def test_lists_of_claims_are_sets_of_elements() -> None:
     )
 
 
+def test_many_conditions_on_one_claim_do_not_multiply() -> None:
+    one = tuple(
+        Condition("metadata", "jwt/groups", (exactly(str(number)),), "also", negated=True)
+        for number in range(12)
+    )
+    cubes = rule(Rule("ns/p", 0, (one,), (one,)))
+    # No such claim, a string or a list of none of them.
+    assert len(cubes) == 3
+    (found,) = reviewed(DecisionList((Decision(cubes, "allow"),), "deny"))
+    assert found.example == Request()
+
+
 @pytest.mark.parametrize(
     "match",
     [

@@ -18,7 +18,7 @@ from meshscope.algebra.dimensions import (
     Slot,
     Texts,
 )
-from meshscope.algebra.intervals import Intervals, intervals
+from meshscope.algebra.intervals import Intervals, intersection, intervals
 from meshscope.algebra.limits import LIMITS, TooLargeError
 from meshscope.algebra.regex import regex
 from meshscope.algebra.strings import (
@@ -119,8 +119,32 @@ def _conjunction(parts: Iterable[Dnf]) -> Dnf:
     for part in parts:
         if len(found) * len(part) > LIMITS.products:
             raise TooLargeError(f"a rule has more than {LIMITS.products} alternatives")
-        found = tuple(one + other for one, other in product(found, part))
+        cubes = (_together(one, other) for one, other in product(found, part))
+        found = tuple(dict.fromkeys(cube for cube in cubes if cube is not None))
     return found
+
+
+def _together(one: Cube, other: Cube) -> Cube | None:
+    """Both cubes at once; None where no claim has a shape that both ask for.
+
+    Conditions on one claim, which may be a string or a list, would else double their alternatives.
+    """
+    shapes: dict[Slot, Intervals] = {}
+    rest: list[Constraint | Elements] = []
+    for condition in (*one, *other):
+        if (
+            isinstance(condition, Constraint)
+            and condition.slot.dimension is Dimension.CLAIM_SHAPE
+            and isinstance(condition.values, Numbers)
+        ):
+            members = condition.values.members
+            shapes[condition.slot] = intersection(shapes.get(condition.slot, members), members)
+        else:
+            rest.append(condition)
+    if not all(shapes.values()):
+        return None
+    merged = (Constraint(slot, Numbers(members)) for slot, members in shapes.items())
+    return (*dict.fromkeys(rest), *merged)
 
 
 def domains(names: Iterable[str]) -> Dnf:
