@@ -24,7 +24,8 @@ class AgentSettings:
         spool_bytes: Most that this file may hold.
         poll_seconds: How often signs of change are looked at.
         refresh_seconds: How often the configuration is read without a sign.
-        announce_seconds: How often everything is published again.
+        announce_seconds: How often everything is published again. Of a proxy of which nothing was
+            heard for three days nothing is known (`MESHSCOPE_SILENCE_SECONDS` of the worker).
         admin_timeout_seconds: For one answer of the admin interface.
     """
 

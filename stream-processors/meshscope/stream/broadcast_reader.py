@@ -9,7 +9,7 @@ start.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -34,13 +34,11 @@ class BroadcastReader:
     Args:
         broker: Bootstrap servers.
         join: What is fed.
-        wall: Clock to compare with the broker's, in seconds since 1970.
     """
 
-    def __init__(self, broker: str, join: Join, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, broker: str, join: Join) -> None:
         self._broker = broker
         self._join = join
-        self._wall = wall
         self._next: dict[TopicPartition, int] = {}
         self.poison = 0
         self.caught_up = False
@@ -100,7 +98,7 @@ class BroadcastReader:
         """Take records up to one in front of which others may still appear, and go back there."""
         for message in messages:
             expected = self._next.get(partition, message.offset)
-            age_seconds = self._wall() - message.timestamp / 1000
+            age_seconds = time.time() - message.timestamp / 1000
             if may_have_been_hidden(expected, message.offset, age_seconds):
                 consumer.seek(partition, expected)
                 return

@@ -1,7 +1,8 @@
 """Notices offsets that were skipped: a message that an agent never saw (`ms_offset_gaps_total`).
 
-Compaction removes records and leaves holes too, but not near the end of a log, where a worker that
-keeps up reads. So a growing count on a worker that keeps up means lost messages.
+What the broker shows late is read after all (`passed_over.py`), and is none. Compaction removes
+records and leaves holes too, but not near the end of a log, where a worker that keeps up reads. So
+a growing count on a worker that keeps up means lost messages.
 """
 
 

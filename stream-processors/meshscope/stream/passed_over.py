@@ -7,13 +7,15 @@ meanwhile reads all of them again.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from meshscope.transport.hidden_records import may_have_been_hidden
+
+log = logging.getLogger(__name__)
 
 PAUSE_SECONDS: Final = 0.05
 DEADLINE_SECONDS: Final = 30.0
@@ -24,12 +26,10 @@ class PassedOver:
 
     Args:
         broker: Bootstrap servers.
-        wall: Clock to compare with the broker's, in seconds since 1970.
     """
 
-    def __init__(self, broker: str, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, broker: str) -> None:
         self._broker = broker
-        self._wall = wall
 
     async def before(self, message: Any, expected: int) -> list[ConsumerRecord]:
         """The records in front of one that were not shown before it, as far as they appear.
@@ -44,10 +44,17 @@ class PassedOver:
         appended_at: float = message.timestamp or 0.0
 
         def may_appear() -> bool:
-            return may_have_been_hidden(expected, message.offset, self._wall() - appended_at)
+            return may_have_been_hidden(expected, message.offset, time.time() - appended_at)
 
         if not may_appear():
             return []
+        log.warning(
+            "%s[%s]: %s came before %s; reading what is between",
+            message.topic,
+            message.partition,
+            message.offset,
+            expected,
+        )
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._broker,
             group_id=None,
