@@ -104,6 +104,17 @@ def test_updates_that_waited_are_published_also_by_a_successor() -> None:
     assert kept.done[3:] == ["updated", "kept"]
 
 
+def test_what_changes_nothing_that_is_told_is_settled_without_a_word() -> None:
+    kept, clock = Kept(), Clock()
+    anomalies = ledger(kept, clock)
+    run(anomalies.evidence(drift(), 0))
+    run(anomalies.evidence(drift(revision=2), 0))
+    for _ in range(3):
+        clock.advance(COALESCE_MS)
+        run(anomalies.work())
+    assert kept.done == ["opened", "kept", "kept"]
+
+
 def test_what_was_resolved_long_ago_is_forgotten() -> None:
     assert EVIDENCE.retention_ms is not None
     assert EVIDENCE.retention_ms < FORGET_MS

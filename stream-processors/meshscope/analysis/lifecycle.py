@@ -133,6 +133,8 @@ def speak(state: AnomalyState, now: int) -> tuple[AnomalyState, Anomaly | None]:
             return state, None
         resolved = _anomaly(state, "resolved")
         return replace(state, episode="", said="", said_at=state.updated_at), resolved
+    if coalesces(state, now):
+        return state, None
     looks = _looks(state)
     if not state.episode:
         first = min(state.open)
@@ -142,7 +144,7 @@ def speak(state: AnomalyState, now: int) -> tuple[AnomalyState, Anomaly | None]:
             opened_at=state.updated_at,
         )
         status: Literal["opened", "updated"] = "opened"
-    elif not unsaid(state) or 0 <= now - state.spoke_at < COALESCE_MS:
+    elif not _is_news(state, looks):
         return state, None
     else:
         status = "updated"
@@ -160,7 +162,16 @@ def unsaid(state: AnomalyState) -> bool:
     """Whether the last published fact is not all that is known."""
     if not state.open:
         return bool(state.episode)
-    return state.said != _looks(state) or state.updated_at - state.said_at >= REPEAT_MS
+    return _is_news(state, _looks(state))
+
+
+def coalesces(state: AnomalyState, now: int) -> bool:
+    """Whether an open anomaly was told just now, so that whatever is new waits for more."""
+    return bool(state.open and state.episode) and 0 <= now - state.spoke_at < COALESCE_MS
+
+
+def _is_news(state: AnomalyState, looks: str) -> bool:
+    return state.said != looks or state.updated_at - state.said_at >= REPEAT_MS
 
 
 def _has_room(still_open: Mapping[str, Held], proxy: str) -> bool:

@@ -8,7 +8,15 @@ from typing import Final, Protocol
 import msgspec
 
 from meshscope.analysis.anomaly import fingerprint
-from meshscope.analysis.lifecycle import COALESCE_MS, AnomalyState, is_over, speak, take, unsaid
+from meshscope.analysis.lifecycle import (
+    COALESCE_MS,
+    AnomalyState,
+    coalesces,
+    is_over,
+    speak,
+    take,
+    unsaid,
+)
 from meshscope.events.facts import Anomaly, Drift, Finding
 from meshscope.events.topics import DAY_MS
 from meshscope.stream.step import Now
@@ -121,8 +129,10 @@ class Ledger:
         state, anomaly = speak(record.state, now.utc)
         if anomaly is not None:
             await self._publish(anomaly)
-        await self._records.put(name, AnomalyRecord(record.partition, state), durable=False)
-        if unsaid(state):
+        if state is not record.state or self._records.get(name) is not record:
+            await self._records.put(name, AnomalyRecord(record.partition, state), durable=False)
+        if anomaly is None and coalesces(state, now.utc):
+            # Whether it is news is worked out then, once for all that came meanwhile.
             self._unsaid[name] = now.monotonic + COALESCE_MS
         else:
             self._unsaid.pop(name, None)
