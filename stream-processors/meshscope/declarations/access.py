@@ -146,9 +146,8 @@ Policies = tuple[Resource, ...]
 
 def in_force(around: Surroundings, namespace: str, own: dict[str, str]) -> Policies:
     """The AuthorizationPolicies in force at a workload of a namespace with these labels."""
-    return selecting(
-        around.of("AuthorizationPolicy"), namespace=namespace, labels=own, root=around.root
-    )
+    policies = around.within("AuthorizationPolicy", namespace, around.root)
+    return selecting(policies, namespace=namespace, labels=own, root=around.root)
 
 
 def places(policy: Resource, around: Surroundings) -> tuple[tuple[Policies, Workload | None], ...]:

@@ -99,8 +99,8 @@ def _never_over_mtls(
         return None
     why: tuple[str, ResourceRef | None] | None = None
     for namespace, own in spaces or {(policy.namespace, tuple(sorted(wanted.items())))}:
-        for client in clients or tuple(client_namespaces(around, namespace)):
-            for host, port in _served(around, namespace, dict(own)):
+        for host, port in _served(around, namespace, dict(own)):
+            for client in clients or tuple(client_namespaces(around, namespace, host)):
                 for modes in server_modes(around, namespace, dict(own)):
                     levels = {modes.mode, *(mode for _, mode in modes.ports)}
                     for mode in levels:

@@ -129,7 +129,13 @@ def _closed(
 
 
 def _allows(one: DeclaredRule, port: int) -> bool:
-    return example_of(one.rule, arriving(port=port)) is not None
+    """Whether a rule may allow something on a port; rules that are not about ports are taken to."""
+    about_ports = any(
+        condition.attribute == "destination_port"
+        for alternative in one.rule.operations
+        for condition in alternative
+    )
+    return not about_ports or example_of(one.rule, arriving(port=port)) is not None
 
 
 def _named(served: ServedPort) -> str:

@@ -1,6 +1,6 @@
 """AuthorizationPolicies whose rules never decide: impossible, covered, or refused before."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from meshscope.algebra.decision_list import DecisionList, RuleReview, review
 from meshscope.algebra.limits import TooLargeError, Undecided
@@ -53,6 +53,8 @@ def _reviewed(access: Access, policy: Resource) -> dict[int, Finding]:
     outcome = ALLOWED if otherwise == DENIED else DENIED
     found: dict[int, Finding] = {}
     kept = list(own)
+    if _all_decide(own, outcome, otherwise):
+        own = ()
     # Of rules that cover each other the last is called superfluous, and what stays is judged on.
     for one in reversed(own):
         others = [other for other in kept if other is not one]
@@ -64,11 +66,19 @@ def _reviewed(access: Access, policy: Resource) -> dict[int, Finding]:
             kept.remove(one)
             if one.policy is policy:
                 found[one.index] = said
-    if outcome == ALLOWED:
+    if outcome == ALLOWED and access.deny:
         for one in kept:
             if one.policy is policy and (said := _refused(access, one)) is not None:
                 found[one.index] = said
     return dict(sorted(found.items()))
+
+
+def _all_decide(rules: Sequence[DeclaredRule], outcome: str, otherwise: str) -> bool:
+    """Whether without each of the rules some request would be treated otherwise."""
+    reviews = review(DecisionList(tuple(decisions(rules, outcome)), otherwise), arriving(), LIMITS)
+    return not isinstance(reviews, Undecided) and all(
+        judged.standing == "decides" for judged in reviews
+    )
 
 
 def _last(

@@ -45,7 +45,7 @@ def hidden(rule: Resource, around: Surroundings) -> Iterator[Said]:
         return
     chosen: dict[ResourceRef | None, MergedRule | None] = {}
     for service in _covered(own, around):
-        for client in client_namespaces(around, service.namespace):
+        for client in client_namespaces(around, service.namespace, service.host):
             if not own.exported_to(client) and client != rule.namespace:
                 continue
             found = applied(around, client, service.host, service.namespace)

@@ -26,13 +26,17 @@ def services_at(host: str, around: Surroundings) -> Iterator[Service]:
     if not is_wildcard(host):
         yield from known.get(host, {}).values()
         # A ServiceEntry may stand for all names of a domain.
-        for pattern, some in known.items():
-            if is_wildcard(pattern) and covers(pattern, host):
-                yield from some.values()
+        for pattern in around.kept(_patterns):
+            if covers(pattern, host):
+                yield from known[pattern].values()
         return
     for name, some in known.items():
         if covers(host, name):
             yield from some.values()
+
+
+def _patterns(around: Surroundings) -> tuple[str, ...]:
+    return tuple(host for host in around.mesh.registry.by_host if is_wildcard(host))
 
 
 def lacks_host(host: str, around: Surroundings, *codes: str) -> Lacking | None:

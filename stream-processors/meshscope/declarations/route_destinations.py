@@ -8,10 +8,8 @@ from meshscope.declarations.hosts import full, lacks_host, namespace_of, service
 from meshscope.declarations.reading import Json, mapping, mappings, number, text
 from meshscope.declarations.route_rules import request_of
 from meshscope.declarations.surroundings import Surroundings, words
-from meshscope.declarations.transport import applied, client_namespaces
+from meshscope.declarations.transport import applied, client_namespaces, rules_for
 from meshscope.events.resource import Resource
-from meshscope.projection.destinations.destination_rule import rule_of
-from meshscope.projection.hosts import covers
 from meshscope.projection.services.registry import Service
 
 NO_HOST = "MSC-2303"
@@ -147,8 +145,7 @@ def _ports(service: Resource, found: Destination, answering: list[Service]) -> I
 
 
 def _subset(service: Resource, found: Destination, around: Surroundings) -> Iterator[Said]:
-    rules = [rule_of(one, around.domain) for one in around.of("DestinationRule")]
-    about = [one for one in rules if covers(one.host, found.host)]
+    about = list(rules_for(found.host, around))
     if any(one.selector is not None and found.subset in one.subsets for one in about):
         return
     if not about and not around.complete:
@@ -158,7 +155,7 @@ def _subset(service: Resource, found: Destination, around: Surroundings) -> Iter
     owner = services[0].namespace if services else namespace_of(found.host, around)
     chosen = [
         applied(around, client, found.host, owner)
-        for client in client_namespaces(around, service.namespace)
+        for client in client_namespaces(around, service.namespace, found.host)
     ]
     if any(rule is not None and found.subset in rule.subsets for rule in chosen):
         return

@@ -1,13 +1,14 @@
 """Hosts and gateways of VirtualServices: who else claims them, and whether anything comes."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from meshscope.declarations.finding import Finding, Lacking, Said, absent
 from meshscope.declarations.hosts import full
 from meshscope.declarations.reading import mappings, texts
 from meshscope.declarations.surroundings import Surroundings, words
 from meshscope.events.resource import Resource
-from meshscope.projection.hosts import covers, overlaps
+from meshscope.projection.hosts import covers, is_wildcard, overlaps
 from meshscope.projection.routes.virtual_service import MESH
 
 SECOND = "MSC-2306"
@@ -27,15 +28,16 @@ def rivals(service: Resource, around: Surroundings) -> Iterator[Said]:
     own = _hosts(service, around)
     equal: dict[str, list[Resource]] = {}
     wider: dict[str, list[Resource]] = {}
-    for other in around.of("VirtualService"):
-        if other is service or not _for_mesh(other) or not _meet(service, other, around):
-            continue
-        for host in _hosts(other, around):
-            for mine in own:
-                if mine == host:
-                    equal.setdefault(mine, []).append(other)
-                elif overlaps(mine, host) and "*" not in (mine, host):
-                    wider.setdefault(mine, []).append(other)
+    claims = around.kept(_claims)
+    patterns = [host for host in claims if is_wildcard(host)]
+    for mine in own:
+        near = claims if is_wildcard(mine) else (mine, *patterns)
+        for host in dict.fromkeys(near):
+            if host != mine and ("*" in (mine, host) or not overlaps(mine, host)):
+                continue
+            for other in claims.get(host, ()):
+                if other is not service and _meet(service, other, around):
+                    (equal if host == mine else wider).setdefault(mine, []).append(other)
     for host, others in equal.items():
         yield Finding(
             SECOND,
@@ -55,6 +57,16 @@ def rivals(service: Resource, around: Surroundings) -> Iterator[Said]:
                 "for a service that both cover the more specific one counts alone",
                 related=tuple(dict.fromkeys(one.ref for one in others)),
             )
+
+
+def _claims(around: Surroundings) -> Mapping[str, Sequence[Resource]]:
+    """The VirtualServices of sidecars by host."""
+    found: dict[str, list[Resource]] = defaultdict(list)
+    for service in around.of("VirtualService"):
+        if _for_mesh(service):
+            for host in _hosts(service, around):
+                found[host].append(service)
+    return found
 
 
 def _for_mesh(service: Resource) -> bool:
@@ -164,12 +176,7 @@ def _serves(gateway: Resource, host: str, namespace: str) -> bool:
 
 def _mesh_hosts(service: Resource, around: Surroundings) -> Iterator[Finding]:
     """Hosts of the mesh for which sidecars are given no routes at all."""
-    routed = {
-        host
-        for other in around.of("VirtualService")
-        if _for_mesh(other)
-        for host in _hosts(other, around)
-    }
+    routed = around.kept(_claims)
     for place, host in enumerate(_hosts(service, around)):
         known = around.mesh.registry.by_host.get(host, {})
         if any(one.from_kubernetes for one in known.values()) and host not in routed:

@@ -1,7 +1,7 @@
 """Services, the protocols of their ports, and ServiceEntries that collide."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from meshscope.declarations.finding import Finding, Said
 from meshscope.declarations.injection import is_outside
@@ -101,11 +101,12 @@ def without_addresses(entry: Resource, around: Surroundings) -> Iterator[Said]:
 
 def collisions(entry: Resource, around: Surroundings) -> Iterator[Said]:
     """ServiceEntries that declare a host differently from another service, for the same clients."""
-    services = around.mesh.registry.services
-    own = {one.host: one for one in services if one.ref == entry.ref}
-    for host, service in own.items():
+    by_host = around.kept(_services)
+    for host in dict.fromkeys(texts(entry.spec, "hosts")):
+        services = by_host.get(host, ())
+        service = next((one for one in services if one.ref == entry.ref), None)
         for rival in services:
-            if rival.host != host or rival.ref == entry.ref or not _see_both(service, rival):
+            if service is None or rival.ref == entry.ref or not _see_both(service, rival):
                 continue
             what = _difference(entry, around.named(*_identity(rival)))
             if what:
@@ -120,6 +121,14 @@ def collisions(entry: Resource, around: Surroundings) -> Iterator[Said]:
                 )
                 break
     yield from _same_port(entry, around)
+
+
+def _services(around: Surroundings) -> Mapping[str, Sequence[Service]]:
+    """All services by host."""
+    found: dict[str, list[Service]] = defaultdict(list)
+    for service in around.mesh.registry.services:
+        found[service.host].append(service)
+    return found
 
 
 def _identity(service: Service) -> tuple[str, str, str]:
@@ -154,19 +163,30 @@ def _difference(entry: Resource, other: Resource | None) -> str:
 
 def _same_port(entry: Resource, around: Surroundings) -> Iterator[Finding]:
     """TCP ports without addresses that two ServiceEntries claim: the first gets all."""
-    mine = _open_ports(entry)
-    for other in around.of("ServiceEntry"):
-        shared = sorted(mine & _open_ports(other)) if other is not entry else []
-        if shared and set(texts(other.spec, "hosts")) != set(texts(entry.spec, "hosts")):
+    hosts = set(texts(entry.spec, "hosts"))
+    claims = around.kept(_claims)
+    for port in sorted(_open_ports(entry)):
+        others = (one for one in claims[port] if set(texts(one.spec, "hosts")) != hosts)
+        other = next(others, None)
+        if other is not None:
             yield Finding(
                 COLLIDES,
                 entry,
                 "spec.ports",
-                f"{other.ref} has TCP port {shared[0]} without addresses too: connections to it "
+                f"{other.ref} has TCP port {port} without addresses too: connections to it "
                 "cannot be told apart, and all of them go to the older one",
                 related=(other.ref,),
             )
             return
+
+
+def _claims(around: Surroundings) -> Mapping[int, Sequence[Resource]]:
+    """ServiceEntries by the TCP ports that they have without addresses."""
+    found: dict[int, list[Resource]] = defaultdict(list)
+    for entry in around.of("ServiceEntry"):
+        for port in _open_ports(entry):
+            found[port].append(entry)
+    return found
 
 
 def _open_ports(entry: Resource) -> frozenset[int]:

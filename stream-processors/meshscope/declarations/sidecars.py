@@ -1,6 +1,7 @@
 """Sidecars that import what does not exist, or leave out what is used."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from meshscope.declarations.access import action_of
 from meshscope.declarations.finding import Finding, Said
@@ -41,9 +42,7 @@ def cuts_off(sidecar: Resource, around: Surroundings) -> Iterator[Said]:
         return
     scope = around.mesh.scope(sidecar.namespace, sidecar)
     registry_only = around.mesh.config.outbound_mode == "REGISTRY_ONLY"
-    for policy in around.of("AuthorizationPolicy"):
-        if action_of(policy) != "ALLOW" or sidecar.namespace not in _callers(policy):
-            continue
+    for policy in around.kept(_by_caller).get(sidecar.namespace, ()):
         cut = [
             service
             for service in _served(policy, around)
@@ -63,6 +62,15 @@ def cuts_off(sidecar: Resource, around: Surroundings) -> Iterator[Said]:
                 f"{words(one.host for one in cut)}, which this Sidecar does not import: {follows}",
                 related=(policy.ref, cut[0].ref),
             )
+
+
+def _by_caller(around: Surroundings) -> Mapping[str, Sequence[Resource]]:
+    """ALLOW policies by the namespaces that they let in."""
+    found: dict[str, list[Resource]] = defaultdict(list)
+    for policy in around.of("AuthorizationPolicy"):
+        for namespace in _callers(policy) if action_of(policy) == "ALLOW" else ():
+            found[namespace].append(policy)
+    return found
 
 
 def _callers(policy: Resource) -> frozenset[str]:

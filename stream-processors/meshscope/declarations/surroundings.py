@@ -1,11 +1,11 @@
 """What the checks look at: all resources, indexed, and what is known to be complete."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 from meshscope.declarations.finding import Lacking, absent
 from meshscope.declarations.reading import labels
@@ -14,6 +14,8 @@ from meshscope.events.control_plane import ControlPlane
 from meshscope.events.resource import Resource
 from meshscope.projection.declared.discovery import discovered
 from meshscope.projection.mesh import DEFAULT_DOMAIN, Mesh, build_mesh
+
+T = TypeVar("T")
 
 GROUPS: Final[Mapping[str, str]] = {
     "AuthorizationPolicy": "security.istio.io",
@@ -60,7 +62,20 @@ class Surroundings:
 
     def of(self, kind: str) -> tuple[Resource, ...]:
         """The resources of a kind, in the order given."""
-        return tuple(one for one in self._by_kind.get(kind, ()) if not foreign(one))
+        return self._by_kind.get(kind, ())
+
+    def within(self, kind: str, *namespaces: str) -> tuple[Resource, ...]:
+        """The resources of a kind in some namespaces, namespace after namespace."""
+        known = self._by_place
+        return tuple(
+            one for name in dict.fromkeys(namespaces) for one in known.get((kind, name), ())
+        )
+
+    def kept(self, make: "Callable[[Surroundings], T]") -> T:
+        """What a check works out once for all resources, when it is first asked for."""
+        if make not in self._kept:
+            self._kept[make] = make(self)
+        return cast(T, self._kept[make])
 
     def named(self, kind: str, namespace: str, name: str) -> Resource | None:
         """A resource by its name; None: there is none."""
@@ -143,8 +158,21 @@ class Surroundings:
     def _by_kind(self) -> Mapping[str, tuple[Resource, ...]]:
         found: dict[str, list[Resource]] = defaultdict(list)
         for resource in self.resources:
-            found[resource.kind].append(resource)
+            if not foreign(resource):
+                found[resource.kind].append(resource)
         return {kind: tuple(some) for kind, some in found.items()}
+
+    @cached_property
+    def _by_place(self) -> Mapping[tuple[str, str], tuple[Resource, ...]]:
+        found: dict[tuple[str, str], list[Resource]] = defaultdict(list)
+        for some in self._by_kind.values():
+            for resource in some:
+                found[resource.kind, resource.namespace].append(resource)
+        return {place: tuple(some) for place, some in found.items()}
+
+    @cached_property
+    def _kept(self) -> dict[Any, Any]:
+        return {}
 
     @cached_property
     def _by_name(self) -> Mapping[tuple[str, str, str], Resource]:

@@ -1,14 +1,16 @@
 """How a client reaches a service: over mutual TLS or not, as both sides declare it."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from meshscope.declarations.reading import text
 from meshscope.declarations.surroundings import Surroundings
 from meshscope.policy.source import ResourceRef
-from meshscope.projection.destinations.destination_rule import MergedRule
+from meshscope.projection.destinations.destination_rule import MergedRule, rule_of
 from meshscope.projection.destinations.traffic_policy import effective
+from meshscope.projection.hosts import covers, is_wildcard
 from meshscope.projection.inbound.chains import Mode
 from meshscope.projection.security.peer_authentication import MutualTls, mutual_tls, scopes
 
@@ -42,9 +44,8 @@ def server_modes(
     around: Surroundings, namespace: str, own: Mapping[str, str]
 ) -> tuple[MutualTls, ...]:
     """The modes of a workload with these labels; several where ages are not known."""
-    found = scopes(
-        around.of("PeerAuthentication"), namespace=namespace, labels=own, root=around.root
-    )
+    policies = around.within("PeerAuthentication", namespace, around.root)
+    found = scopes(policies, namespace=namespace, labels=own, root=around.root)
     return mutual_tls(found)
 
 
@@ -87,8 +88,33 @@ def applied(around: Surroundings, client: str, host: str, namespace: str) -> Mer
     return around.mesh.known.rules.choose(client, {}, namespace, host)[0]
 
 
-def client_namespaces(around: Surroundings, namespace: str) -> Iterator[str]:
-    """Namespaces whose clients may see different rules: those with rules, and one without any."""
-    seen = {namespace, *(rule.namespace for rule in around.of("DestinationRule"))}
+def client_namespaces(around: Surroundings, namespace: str, host: str) -> Iterator[str]:
+    """Namespaces whose clients may see different rules for a host: those with rules for it, and one
+    without any."""
+    seen = {namespace, *(rule.namespace for rule in rules_for(host, around))}
     yield from sorted(seen)
     yield "any-other-namespace"
+
+
+def rules_for(host: str, around: Surroundings) -> Iterator[MergedRule]:
+    """The DestinationRules for a host, each by itself."""
+    exact, patterns = around.kept(_rules)
+    yield from exact.get(host, ())
+    for rule in patterns:
+        if covers(rule.host, host):
+            yield rule
+
+
+def _rules(
+    around: Surroundings,
+) -> tuple[Mapping[str, Sequence[MergedRule]], Sequence[MergedRule]]:
+    """All DestinationRules: by host, and those for patterns of hosts."""
+    exact: dict[str, list[MergedRule]] = defaultdict(list)
+    patterns: list[MergedRule] = []
+    for resource in around.of("DestinationRule"):
+        rule = rule_of(resource, around.domain)
+        if is_wildcard(rule.host):
+            patterns.append(rule)
+        else:
+            exact[rule.host].append(rule)
+    return exact, patterns

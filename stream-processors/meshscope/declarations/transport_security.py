@@ -36,7 +36,7 @@ def refused_connections(rule: Resource, around: Surroundings) -> Iterator[Said]:
         yield Lacking((REFUSED,), absent("PeerAuthentications"))
         return
     for service, port in _services(rule, around):
-        for client in client_namespaces(around, service.namespace):
+        for client in client_namespaces(around, service.namespace, service.host):
             found = _refused(rule, client, service, port, around)
             if found is not None:
                 spoken, deciding = found
