@@ -94,6 +94,15 @@ def test_namespaces_of_the_system_say_nothing() -> None:
     assert not injects({"istio-injection": "disabled", "istio.io/rev": "a"})
 
 
+def test_meshes_that_inject_where_nothing_is_said() -> None:
+    everywhere = INJECTOR.replace(
+        '{"global"', '{"sidecarInjectorWebhook": {"enableNamespacesByDefault": true}, "global"'
+    )
+    said = one(namespace("{}") + everywhere, "MSC-2701").explanation
+    assert "its Pods get a sidecar" in said
+    assert "get no sidecar" in one(namespace("{}") + INJECTOR, "MSC-2701").explanation
+
+
 INJECTOR = (
     "---\napiVersion: v1\nkind: ConfigMap\n"
     "metadata: {name: istio-sidecar-injector, namespace: istio-system}\n"
@@ -188,6 +197,13 @@ def test_credentials_that_do_not_exist() -> None:
     other = secret({}).replace("name: c", "name: other")
     assert findings(gateway("a", TLS) + other, "MSC-2804")
     assert not findings(gateway("a", TLS), "MSC-2804")
+
+
+def test_certificates_that_two_gateways_present() -> None:
+    other = gateway("b", TLS.replace("a.example", "b.example"))
+    assert len(findings(gateway("a", TLS) + other, "MSC-2805")) == 2
+    renamed = other.replace("credentialName: c", "credentialName: d")
+    assert not findings(gateway("a", TLS) + renamed, "MSC-2805")
 
 
 # Patches

@@ -61,3 +61,19 @@ def test_every_code_is_said_somewhere() -> None:
         for code in re.findall(r'"(MSC-\d{4})"', text)
     }
     assert said == DECLARATION_CODES.keys()
+
+
+def test_the_tables_of_other_linters_say_what_the_codes_say() -> None:
+    text = (PACKAGE.parents[2] / "docs" / "declarations.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ((?:IST|KIA)\d{4}) \| [^|]+ \| ([^|]*)\| ?([^|]*)\|$", text, re.MULTILINE
+    )
+    stated = {name: set(re.findall(r"\[(MSC-\d{4})\]", codes)) for name, codes, _ in rows}
+    declared: dict[str, set[str]] = {}
+    for code in DECLARATION_CODES.values():
+        for name in code.equivalents:
+            declared.setdefault(name, set()).add(code.code)
+    for name, codes in declared.items():
+        assert codes <= stated[name], name
+    for name, codes, remark in rows:
+        assert codes.strip() or remark.strip(), f"{name} is neither covered nor is there a reason"

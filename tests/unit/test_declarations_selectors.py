@@ -73,6 +73,15 @@ def test_a_peer_authentication_with_a_selector_in_the_root_namespace() -> None:
     assert not findings(istio("PeerAuthentication", chosen), "MSC-2503")
 
 
+def test_selectors_of_gateways_of_the_gateway_api() -> None:
+    named = "{gateway.networking.k8s.io/gateway-name: w, app: w}"
+    chosen = policy("[{}]", selector="{app: w}")
+    assert findings(chosen + pod(named), "MSC-2503")
+    assert not findings(chosen + pod(named) + pod("{app: w}", "other"), "MSC-2503")
+    targeted = chosen.replace("rules:", "targetRefs: [{kind: Gateway, name: w}], rules:")
+    assert not findings(targeted + pod(named), "MSC-2503")
+
+
 def test_namespaces_to_export_to() -> None:
     exported = istio("DestinationRule", "{host: a.example, exportTo: [shop, '.', '*', x]}")
     known = kubernetes("Namespace", "{}", "shop", "''")

@@ -48,9 +48,11 @@ CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
         access_references.methods_that_nobody_sends,
         access_references.unknown_provider,
         access_tokens.tokens_not_validated,
+        selectors.at_gateways,
     ),
     "RequestAuthentication": (
         selectors.selects_nothing,
+        selectors.at_gateways,
         access_tokens.tokens_not_required,
     ),
     "PeerAuthentication": (
@@ -102,14 +104,16 @@ CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
     "Telemetry": (
         selectors.selects_nothing,
         selectors.competes,
+        selectors.at_gateways,
         telemetry.providers,
     ),
-    "WasmPlugin": (selectors.selects_nothing,),
+    "WasmPlugin": (selectors.selects_nothing, selectors.at_gateways),
     "Gateway": (
         selectors.selects_nothing,
         gateways.unopened_ports,
         gateways.claimed_hosts,
         gateways.credentials,
+        gateways.shared_certificates,
     ),
     "Service": (services.undeclared_protocols,),
     "Namespace": (injection.namespace_labels, injection.other_proxies),

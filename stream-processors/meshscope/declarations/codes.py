@@ -355,7 +355,7 @@ _CODES: Final = (
         "A resource has no effect where it is",
         "warning",
         "Move it, or give it another scope.",
-        ("IST0167",),
+        ("IST0166", "IST0167"),
     ),
     DeclarationCode(
         "MSC-2504",
@@ -411,7 +411,7 @@ _CODES: Final = (
         "A namespace does not say whether it wants sidecars",
         "info",
         "Label it `istio-injection=enabled` or `disabled`.",
-        ("IST0102",),
+        ("IST0102", "IST0148"),
     ),
     DeclarationCode(
         "MSC-2702",
@@ -468,6 +468,13 @@ _CODES: Final = (
         "error",
         "Create the Secret where the gateway's workloads run.",
         ("IST0101",),
+    ),
+    DeclarationCode(
+        "MSC-2805",
+        "Two Gateways present the same certificate",
+        "info",
+        "Put the servers into one Gateway.",
+        ("IST0138",),
     ),
     DeclarationCode(
         "MSC-2901",

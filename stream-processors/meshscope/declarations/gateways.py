@@ -21,6 +21,7 @@ NO_PORT: Final = "MSC-2801"
 CLAIMED: Final = "MSC-2802"
 CREDENTIAL: Final = "MSC-2803"
 ABSENT: Final = "MSC-2804"
+SHARED: Final = "MSC-2805"
 
 DEFAULT_INGRESS: Final = {"istio": "ingressgateway"}
 """Labels of the gateway that Istio installs, which need not be among the resources."""
@@ -136,6 +137,29 @@ def credentials(gateway: Resource, around: Surroundings) -> Iterator[Said]:
                     f"{secret.ref} {reason}: clients get no valid certificate",
                     related=(secret.ref,),
                 )
+
+
+def shared_certificates(gateway: Resource, around: Surroundings) -> Iterator[Said]:
+    """Certificates that two Gateways of the same workloads present for different hosts."""
+    for other in around.of("Gateway"):
+        if other is gateway or not _same_workloads(gateway, other, around):
+            continue
+        theirs = {
+            text(mapping(one, "tls"), "credentialName")
+            for _, one in mappings(other.spec, "servers")
+        }
+        for place, server in mappings(gateway.spec, "servers"):
+            name = text(mapping(server, "tls"), "credentialName")
+            if name and name in theirs:
+                yield Finding(
+                    SHARED,
+                    gateway,
+                    f"spec.servers[{place}].tls.credentialName",
+                    f"{other.ref} presents the certificate {name} too: clients may reuse their "
+                    "connection to one of them for hosts of the other, and get 404",
+                    related=(other.ref,),
+                )
+                break
 
 
 def _namespaces(gateway: Resource, around: Surroundings) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from meshscope.analysis.mesh import UNTOUCHED
 from meshscope.declarations.finding import Finding, Said
-from meshscope.declarations.reading import mapping, mappings, number, text
+from meshscope.declarations.reading import Json, mapping, mappings, number, text
 from meshscope.declarations.surroundings import Surroundings, words
 from meshscope.declarations.workloads import Workload, workloads
 from meshscope.events.resource import Resource
@@ -69,12 +69,17 @@ def namespace_labels(namespace: Resource, around: Surroundings) -> Iterator[Said
         )
     system = namespace.name in (*UNTOUCHED, around.root)
     if not system and not any(name in own for name in (_INJECTION, _REVISION, _AMBIENT)):
+        everywhere = mapping(_injector(around, ""), "sidecarInjectorWebhook")
+        follows = (
+            "its Pods get a sidecar, since the injector does so where nothing is said"
+            if everywhere.get("enableNamespacesByDefault")
+            else "its Pods get no sidecar unless they ask for one themselves"
+        )
         yield Finding(
             NOT_SAID,
             namespace,
             "metadata.labels",
-            f"it has no label {_INJECTION}, {_REVISION} or {_AMBIENT}: its Pods get no sidecar "
-            "unless they ask for one themselves",
+            f"it has no label {_INJECTION}, {_REVISION} or {_AMBIENT}: {follows}",
         )
 
 
@@ -112,21 +117,25 @@ def _plain(image: str) -> str:
 
 def _injected_image(around: Surroundings, revision: str) -> str:
     """The image that the injector of a revision would use; empty: not known."""
+    given = mapping(_injector(around, revision), "global")
+    image = text(mapping(given, "proxy"), "image")
+    if "/" in image:
+        return image
+    hub, tag = given.get("hub"), given.get("tag")
+    return f"{hub}/{image}:{tag}" if hub and tag and image else ""
+
+
+def _injector(around: Surroundings, revision: str) -> Json:
+    """The values of the injector of a revision; empty: not known."""
     name = "istio-sidecar-injector" + (f"-{revision}" if revision not in ("", "default") else "")
     for settings in around.of("ConfigMap"):
         if settings.name != name or settings.namespace != around.root:
             continue
         try:
-            values: Any = json.loads(text(mapping(settings.body, "data"), "values") or "{}")
+            return mapping(json.loads(text(mapping(settings.body, "data"), "values") or "{}"))
         except ValueError:
-            return ""
-        given = mapping(values, "global")
-        image = text(mapping(given, "proxy"), "image")
-        if "/" in image:
-            return image
-        hub, tag = given.get("hub"), given.get("tag")
-        return f"{hub}/{image}:{tag}" if hub and tag and image else ""
-    return ""
+            break
+    return {}
 
 
 def proxy_user(resource: Resource, around: Surroundings) -> Iterator[Said]:

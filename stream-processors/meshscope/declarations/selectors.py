@@ -20,6 +20,7 @@ _OF_ONE: Final = frozenset(("PeerAuthentication", "Sidecar"))
 
 _AMBIENT: Final = "istio.io/dataplane-mode"
 _INJECTION: Final = ("istio-injection", "istio.io/rev")
+_GATEWAY_NAME: Final = "gateway.networking.k8s.io/gateway-name"
 _REDIRECTION: Final = "ambient.istio.io/redirection"
 
 
@@ -152,6 +153,25 @@ def without_sidecars(resource: Resource, around: Surroundings) -> Iterator[Said]
             f"{words(str(one.resource.ref) for one in ambient)} is in ambient mode and has no "
             "sidecar: it has no effect",
             related=(ambient[0].resource.ref,),
+        )
+
+
+def at_gateways(resource: Resource, around: Surroundings) -> Iterator[Said]:
+    """Policies that select workloads of the Gateway API, which take policies by `targetRefs`."""
+    wanted = selector_of(resource)
+    if wanted is None or targets(resource):
+        return
+    found = _selected(resource, wanted, around)
+    names = {one.labels.get(_GATEWAY_NAME, "") for one in found}
+    if found and "" not in names:
+        yield Finding(
+            INEFFECTIVE,
+            resource,
+            _field(resource),
+            f"it selects workloads of the gateway {words(sorted(names))} of the Gateway API: "
+            "waypoints take policies by targetRefs alone, and other gateways need not heed "
+            "selectors",
+            related=(found[0].resource.ref,),
         )
 
 
