@@ -7,29 +7,21 @@ Source: https://istio.io/latest/docs/ops/configuration/traffic-management/protoc
 https://istio.io/latest/docs/reference/config/networking/sidecar/#IstioEgressListener.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Final, Literal
+from typing import Final
 
-from meshscope.policy import key
-from meshscope.policy.outbound_listener import ChainMatch, OutboundChain, OutboundListener
-from meshscope.policy.policy import Policy
-from meshscope.policy.source import ResourceRef
-from meshscope.policy.target import WeightedTarget
-from meshscope.projection.hosts import is_wildcard
-from meshscope.projection.inbound.ports import Interception
-from meshscope.projection.memory import Memory
-from meshscope.projection.outbound.chains import (
-    Chain,
-    ChainInputs,
-    Place,
-    opaque_chains,
-    routing_for,
+from meshscope.policy.outbound_listener import ChainMatch
+from meshscope.projection.outbound.built import (
+    BuiltListener,
+    Entry,
+    ListenerInputs,
+    catch_all,
+    http_proxy,
 )
-from meshscope.projection.outbound.egress import Outside
-from meshscope.projection.routes.targets import BLACKHOLE
-from meshscope.projection.services.instances import Instance
+from meshscope.projection.outbound.chains import Chain, Place
+from meshscope.projection.outbound.listener_memory import ListenerMemory
 from meshscope.projection.services.protocols import (
     AUTO,
     GRPC_WEB,
@@ -44,82 +36,10 @@ from meshscope.projection.sidecar_scope import EgressListener, SidecarScope
 Address = tuple[str, int]
 """Bind address and port of a listener."""
 
-AddressOf = Callable[[Service], str]
-InstancesOf = Callable[[Service], Sequence[Instance]]
-
-_LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
-_WILDCARD: Final = {4: UNSPECIFIED, 6: "::"}
 _SOCKET: Final = "unix://"
 _RAW: Final = "raw_buffer"
 _ONE_PROTOCOL: Final = ("mongo", "mysql")
 """Protocols that share their listener with no other."""
-
-_UNBOUNDED_MS: Final = 0
-_CATCH_ALL_DETECTION_MS: Final = 15_000
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerInputs:
-    """What listeners depend on besides what the proxy sees.
-
-    Attributes:
-        interception: How its connections are captured.
-        families: Versions of IP that it has addresses of.
-        chains: What TCP chains depend on.
-        outside: Where unknown traffic goes.
-        detection_timeout_ms: How long sniffing waits.
-        connect_timeout_ms: Limit for handshakes.
-        http_alpn: What the HTTP inspector calls HTTP.
-        reserved: Ports on which the proxy has listeners of its own at the wildcard address.
-        listen_port: Port to which connections are redirected.
-        http_proxy_port: Port of the explicit HTTP proxy; 0: none.
-        unprivileged: It cannot open ports below 1024.
-        address_of: Address of a service for this proxy.
-        instances: Who serves a service.
-    """
-
-    interception: Interception
-    families: frozenset[int]
-    chains: ChainInputs
-    outside: Outside
-    detection_timeout_ms: int
-    connect_timeout_ms: int
-    http_alpn: tuple[str, ...]
-    reserved: frozenset[int]
-    listen_port: int
-    http_proxy_port: int
-    unprivileged: bool
-    address_of: AddressOf
-    instances: InstancesOf
-
-    @property
-    def wildcard(self) -> str:
-        """The address that stands for all."""
-        return _WILDCARD[self._family]
-
-    @property
-    def loopback(self) -> str:
-        """The address of listeners that open their port themselves."""
-        return _LOOPBACK[self._family]
-
-    @property
-    def _family(self) -> Literal[4, 6]:
-        return 6 if self.families == {6} else 4
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltListener:
-    """A listener with the resources that it came from.
-
-    Attributes:
-        listener, sources: As named.
-        of_workloads: It is there only because workloads of a service have its address. A workload
-            has no such listener for itself: what it sends to itself passes none.
-    """
-
-    listener: OutboundListener
-    sources: tuple[ResourceRef, ...] = ()
-    of_workloads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,96 +51,11 @@ class _Placed:
     of_workload: bool = False
 
 
-@dataclass(slots=True)
-class _Entry:
-    """A listener while services are added to it.
-
-    Attributes:
-        binds: It opens its port itself.
-        protocol: Declared protocol; `auto` once chains of both kinds are there.
-        chains: So far.
-        of_workloads: As in `BuiltListener`.
-        locked: An earlier egress listener made it, so that later ones add nothing.
-    """
-
-    binds: bool
-    protocol: str
-    chains: list[Chain]
-    of_workloads: bool
-    locked: bool = False
-
-
-class ListenerMemory:
-    """Chains and listeners that were worked out before, of one mesh."""
-
-    def __init__(self, mesh: object) -> None:
-        self._routed: Memory[frozenset[str]] = Memory()
-        self._chains: Memory[tuple[Chain, ...]] = Memory()
-        self._listeners: Memory[tuple[tuple[Chain, ...], BuiltListener]] = Memory()
-        self._policies: Memory[tuple[BuiltListener, Policy]] = Memory()
-
-    def opaque(
-        self, place: Place, listener: EgressListener, inputs: ChainInputs
-    ) -> tuple[Chain, ...]:
-        """The chains of a service for what is not HTTP."""
-        host = place.service.host
-        if self._may_route(host, listener) and routing_for(host, listener.opaque):
-            return opaque_chains(place, listener.opaque, inputs)
-        domain = inputs.dns_domain if place.service.aliases else ""
-        name = (place, inputs.find_rule(host), domain, inputs.idle_timeout_ms)
-        found = self._chains.get(name)
-        if found is None:
-            found = self._chains.put(name, opaque_chains(place, (), inputs))
-        return found
-
-    def _may_route(self, host: str, listener: EgressListener) -> bool:
-        """Whether a VirtualService of the listener may route for a host; most do for none."""
-        hosts = self._routed.of(
-            listener.opaque, lambda: frozenset(h for vs in listener.opaque for h in vs.hosts)
-        )
-        return host in hosts or is_wildcard(host) or any(map(is_wildcard, hosts))
-
-    def http(self, table: str, match: ChainMatch, *, grpc_web: bool = False) -> Chain:
-        """The chain of an HTTP route table."""
-        name = (table, match, grpc_web)
-        found = self._chains.get(name)
-        if found is None:
-            content = OutboundChain(route_table=table, grpc_web=grpc_web)
-            found = self._chains.put(name, (Chain(match, content),))
-        return found[0]
-
-    def listener(self, entry: "_Entry", inputs: ListenerInputs) -> BuiltListener:
-        """The listener of an entry."""
-        name = (
-            *map(id, entry.chains),
-            entry.binds,
-            entry.of_workloads,
-            inputs.outside,
-            inputs.detection_timeout_ms,
-            inputs.connect_timeout_ms,
-            inputs.chains.idle_timeout_ms,
-        )
-        found = self._listeners.get(name)
-        if found is None:
-            # The chains are kept as well, so that their identity stays theirs.
-            found = self._listeners.put(name, (tuple(entry.chains), _built(entry, inputs)))
-        return found[1]
-
-    def policy(self, address: str, port: int, built: BuiltListener) -> Policy:
-        """The policy of a listener at its address."""
-        name = (address, port, id(built))
-        found = self._policies.get(name)
-        if found is None:
-            policy = Policy(key.outbound_listener(address, port), built.listener, built.sources)
-            found = self._policies.put(name, (built, policy))
-        return found[1]
-
-
 def outbound_listeners(
     scope: SidecarScope, inputs: ListenerInputs, memory: ListenerMemory
 ) -> Mapping[Address, BuiltListener]:
     """The listeners of a proxy by address and port, the catch-all listener among them."""
-    entries: dict[Address, _Entry] = {}
+    entries: dict[Address, Entry] = {}
     for listener in scope.listeners:
         for entry in entries.values():
             entry.locked = True
@@ -228,9 +63,9 @@ def outbound_listeners(
             _add(entries, placed, listener, inputs, memory)
     found = {address: memory.listener(entry, inputs) for address, entry in entries.items()}
     if inputs.http_proxy_port:
-        found[inputs.loopback, inputs.http_proxy_port] = _http_proxy(inputs)
+        found[inputs.loopback, inputs.http_proxy_port] = http_proxy(inputs)
     if inputs.interception != "NONE":
-        found[inputs.wildcard, inputs.listen_port] = _catch_all(inputs)
+        found[inputs.wildcard, inputs.listen_port] = catch_all(inputs)
     return found
 
 
@@ -292,7 +127,7 @@ def _workload_addresses(
 
 
 def _add(
-    entries: dict[Address, _Entry],
+    entries: dict[Address, Entry],
     placed: _Placed,
     listener: EgressListener,
     inputs: ListenerInputs,
@@ -312,7 +147,7 @@ def _add(
         chains = _chains(place, listener, inputs, memory)
         http_only = protocol in HTTP and place.bind != inputs.wildcard
         kind = protocol if protocol in TCP or http_only or protocol == HTTP_PROXY else AUTO
-        entries[place.bind, place.port.number] = _Entry(binds, kind, chains, placed.of_workload)
+        entries[place.bind, place.port.number] = Entry(binds, kind, chains, placed.of_workload)
         return
     if _refuses(entry, protocol) or (protocol == AUTO and entry.protocol == AUTO):
         return
@@ -328,12 +163,12 @@ def _add(
         _merge(entry, _chains(place, listener, inputs, memory), mixed)
 
 
-def _refuses(entry: _Entry, protocol: str) -> bool:
+def _refuses(entry: Entry, protocol: str) -> bool:
     special = protocol in _ONE_PROTOCOL or entry.protocol in _ONE_PROTOCOL
     return special and protocol != entry.protocol
 
 
-def _merge(entry: _Entry, chains: Sequence[Chain], protocol: str) -> None:
+def _merge(entry: Entry, chains: Sequence[Chain], protocol: str) -> None:
     for chain in chains:
         if not any(known.conflicts_with(chain) for known in entry.chains):
             entry.chains.append(chain)
@@ -378,75 +213,3 @@ def _table(place: Place, *, own: bool = False) -> str:
     if not number:
         return place.bind
     return f"{place.service.host}:{number}" if own else str(number)
-
-
-def _built(entry: _Entry, inputs: ListenerInputs) -> BuiltListener:
-    """The listener; connections that no chain takes leave the mesh, or are refused."""
-    some = [chain for chain in entry.chains if not chain.takes_everything]
-    every = [chain for chain in entry.chains if chain.takes_everything]
-    default: OutboundChain | None = None
-    chains = [_timed(chain.built(), inputs) for chain in some]
-    if every and some:
-        default = _timed(every[-1].built(), inputs)
-    elif every:
-        chains = [_timed(every[-1].built(), inputs)]
-    else:
-        default = OutboundChain(
-            to=(WeightedTarget(inputs.outside.to),), idle_timeout_ms=inputs.chains.idle_timeout_ms
-        )
-    detects: list[Literal["http", "tls"]] = []
-    if any(chain.match.server_names for chain in entry.chains):
-        detects.append("tls")
-    by_http = any(chain.match.application_protocols for chain in entry.chains)
-    if by_http:
-        detects.append("http")
-    return BuiltListener(
-        OutboundListener(
-            binds=entry.binds,
-            detects=tuple(detects),
-            detection_timeout_ms=inputs.detection_timeout_ms if by_http else _UNBOUNDED_MS,
-            continue_on_timeout=True,
-            chains=tuple(chains),
-            default=default,
-        ),
-        tuple(dict.fromkeys(ref for chain in entry.chains for ref in chain.sources)),
-        entry.of_workloads,
-    )
-
-
-def _timed(chain: OutboundChain, inputs: ListenerInputs) -> OutboundChain:
-    return replace(chain, connect_timeout_ms=inputs.connect_timeout_ms)
-
-
-def _http_proxy(inputs: ListenerInputs) -> BuiltListener:
-    chain = OutboundChain(route_table="http_proxy", connect_timeout_ms=inputs.connect_timeout_ms)
-    return BuiltListener(
-        OutboundListener(
-            binds=True,
-            detection_timeout_ms=_UNBOUNDED_MS,
-            continue_on_timeout=True,
-            chains=(chain,),
-        )
-    )
-
-
-def _catch_all(inputs: ListenerInputs) -> BuiltListener:
-    """The listener to which connections are redirected; its own port is closed."""
-    chains = (
-        OutboundChain(
-            ChainMatch(destination_port=inputs.listen_port), to=(WeightedTarget(BLACKHOLE),)
-        ),
-        OutboundChain(
-            to=(WeightedTarget(inputs.outside.to),), idle_timeout_ms=inputs.chains.idle_timeout_ms
-        ),
-    )
-    return BuiltListener(
-        OutboundListener(
-            binds=True,
-            detection_timeout_ms=_CATCH_ALL_DETECTION_MS,
-            use_original_dst=True,
-            transparent=inputs.interception == "TPROXY",
-            chains=chains,
-        ),
-        inputs.outside.sources,
-    )

@@ -18,15 +18,11 @@ from meshscope.projection.context import Context, Contribution
 from meshscope.projection.durations import milliseconds
 from meshscope.projection.fragments import Fragment, Layer
 from meshscope.projection.memory import Memory
+from meshscope.projection.outbound.built import BuiltListener, ListenerInputs
 from meshscope.projection.outbound.chains import ChainInputs
 from meshscope.projection.outbound.egress import listener_egress, outside
-from meshscope.projection.outbound.listeners import (
-    Address,
-    BuiltListener,
-    ListenerInputs,
-    ListenerMemory,
-    outbound_listeners,
-)
+from meshscope.projection.outbound.listener_memory import ListenerMemory
+from meshscope.projection.outbound.listeners import Address, outbound_listeners
 from meshscope.projection.outbound.rivals import Rivals, rivals_among, with_rivals
 from meshscope.projection.routes.tables import RouteMemory, TableSettings, route_tables
 from meshscope.projection.services.protocols import HTTP, counted
