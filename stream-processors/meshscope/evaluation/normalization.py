@@ -73,7 +73,8 @@ def canonical(path: str) -> str:
     for parameters.
     """
     segments: list[str] = []
-    path = _DOTS_WITH_PARAMETERS.sub(r"\1", path.replace("\\", "/"))
+    # A backslash is no slash yet where parameters are cut off.
+    path = _DOTS_WITH_PARAMETERS.sub(r"\1", path).replace("\\", "/")
     path = _unescaped(path)
     parts = _TO_ESCAPE.sub(lambda found: f"%{ord(found[0]):X}", path).split("/")[1:]
     for place, part in enumerate(parts):
