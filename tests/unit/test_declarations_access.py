@@ -258,6 +258,17 @@ def test_identities_that_do_not_exist() -> None:
     assert not findings(policy("[{from: [{source: {namespaces: [wbe]}}]}]"), "MSC-2116")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [("w*", True), ("*b", True), ("*e*", True), ("w*e*b", True), ("x*", False), ("w*bb", False)],
+)
+def test_patterns_of_namespaces(pattern: str, meant: bool) -> None:
+    manifests = policy(f"[{{from: [{{source: {{namespaces: ['{pattern}']}}}}]}}]")
+    known = kubernetes("Namespace", "{}", "web", "''")
+    # The policy's own namespace is known as well: shop.
+    assert bool(findings(manifests + known, "MSC-2116")) is not meant
+
+
 def test_methods_that_nobody_sends() -> None:
     rules = "[{to: [{operation: {methods: [GET, get, 'M-SEARCH', '*', '/a.B/C']}}]}]"
     assert fields(policy(rules), "MSC-2117") == [

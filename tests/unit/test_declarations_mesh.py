@@ -19,6 +19,12 @@ def test_ports_without_a_protocol() -> None:
     assert not findings(service(declared), "MSC-2603")
 
 
+def test_tcp_ports_of_external_names() -> None:
+    external = "{type: ExternalName, externalName: a.example, ports: [{name: %s, port: 80}]}"
+    assert findings(kubernetes("Service", external % "tcp"), "MSC-2603")
+    assert not findings(kubernetes("Service", external % "http"), "MSC-2603")
+
+
 def test_a_port_with_two_protocols() -> None:
     both = service("[{name: http, port: 80}]", "a", selector="{app: a}") + service(
         "[{name: tcp, port: 81, targetPort: 80}]", "b", selector="{app: a}"
@@ -260,9 +266,9 @@ def test_webhooks_that_lead_nowhere() -> None:
     assert not findings(webhook("{url: 'https://a.example/inject'}"), "MSC-2905")
     assert not findings(webhook("{url: null}", "somebody-else"), "MSC-2905")
     named = "{service: {name: istiod, namespace: shop}}"
-    assert not findings(webhook(named), "MSC-2905")
-    assert findings(webhook(named) + service("[{port: 1}]"), "MSC-2905")
-    assert not findings(webhook(named) + service("[{port: 1}]", "istiod"), "MSC-2905")
+    assert not findings(webhook(named), "MSC-2908")
+    assert findings(webhook(named) + service("[{port: 1}]"), "MSC-2908")
+    assert not findings(webhook(named) + service("[{port: 1}]", "istiod"), "MSC-2908")
 
 
 def test_webhooks_at_an_address() -> None:

@@ -43,7 +43,11 @@ def unknown_identities(policy: Resource, around: Surroundings) -> Iterator[Said]
     accounts |= {(one.namespace, one.account) for one in around.all_workloads}
     listed = {one.namespace for one in around.of("ServiceAccount")}
     for field, namespace, account in named:
-        if namespace not in around.namespaces:
+        if "*" in namespace:
+            if any(_matches(namespace, name) for name in around.namespaces):
+                continue
+            missing = f"namespace like {namespace}"
+        elif namespace not in around.namespaces:
             missing = f"namespace {namespace}"
         elif account and namespace in listed and (namespace, account) not in accounts:
             missing = f"service account {account} of namespace {namespace}"
@@ -53,7 +57,7 @@ def unknown_identities(policy: Resource, around: Surroundings) -> Iterator[Said]
 
 
 def _named(policy: Resource) -> Iterator[tuple[str, str, str]]:
-    """Fields of exact identities, with the namespace and service account that they name."""
+    """Fields of identities, with the namespace and service account that they name."""
     for index, spec in mappings(policy.spec, "rules"):
         for place, source in mappings(spec, "from"):
             block = mapping(source, "source")
@@ -65,14 +69,28 @@ def _named(policy: Resource) -> Iterator[tuple[str, str, str]]:
 
 
 def _identity(field: str, value: str) -> Iterator[tuple[str, str]]:
-    if "*" in value:
-        return
     if field.lower().endswith("namespaces"):
         yield value, ""
+        return
+    if "*" in value:
         return
     parts = value.split("/")
     if len(parts) == 5 and (parts[1], parts[3]) == ("ns", "sa"):
         yield parts[2], parts[4]
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Whether a namespace is meant by a pattern, whose asterisks stand for anything."""
+    head, *middle, tail = pattern.split("*")
+    rest = name.removeprefix(head)
+    if not name.startswith(head) or not rest.endswith(tail):
+        return False
+    at = 0
+    for part in middle:
+        at = rest.find(part, at) + len(part)
+        if at < len(part):
+            return False
+    return at <= len(rest) - len(tail)
 
 
 def methods_that_nobody_sends(policy: Resource, around: Surroundings) -> Iterator[Said]:

@@ -509,7 +509,7 @@ _CODES: Final = (
         "A webhook of Istio leads nowhere",
         "warning",
         "Correct its clientConfig.",
-        ("IST0139", "IST0163"),
+        ("IST0163",),
     ),
     DeclarationCode(
         "MSC-2906",
@@ -524,6 +524,13 @@ _CODES: Final = (
         "info",
         "Use a name.",
         ("IST0164",),
+    ),
+    DeclarationCode(
+        "MSC-2908",
+        "The service of a webhook does not exist",
+        "warning",
+        "Correct the reference, or remove the webhook of a control plane that is gone.",
+        ("IST0139",),
     ),
 )
 

@@ -14,6 +14,7 @@ from meshscope.events.resource import Resource
 NO_WEBHOOK: Final = "MSC-2905"
 JWKS: Final = "MSC-2906"
 ADDRESS: Final = "MSC-2907"
+NO_SERVICE: Final = "MSC-2908"
 
 _NAMES: Final = ("istio-sidecar-injector", "istio-validator", "istiod-default-validator")
 _BLOCKED: Final = "BLOCKED_CIDRS_IN_JWKS_URIS"
@@ -43,7 +44,7 @@ def webhooks(configuration: Resource, around: Surroundings) -> Iterator[Said]:
             missing = around.named("Service", namespace, name) is None
             if missing and around.lacks_services(namespace) is None:
                 yield Finding(
-                    NO_WEBHOOK,
+                    NO_SERVICE,
                     configuration,
                     f"{field}.service",
                     f"there is no Service {namespace}/{name} for webhook {text(webhook, 'name')}",

@@ -33,9 +33,17 @@ def undeclared_protocols(service: Resource, around: Surroundings) -> Iterator[Sa
             text(port, "protocol") or "TCP",
             text(port, "appProtocol") or None,
         )
+        external = service.spec.get("type") == "ExternalName"
+        if external and text(port, "name") == "tcp":
+            yield Finding(
+                NO_PROTOCOL,
+                service,
+                f"spec.ports[{place}]",
+                f"port {number(port, 'port')} of an external name is TCP, of which nothing tells "
+                "the host: connections to that port of other addresses may be taken for it",
+            )
         if protocol != AUTO:
             continue
-        external = service.spec.get("type") == "ExternalName"
         follows = (
             "what stands behind the external name is taken for HTTP"
             if external
