@@ -19,12 +19,11 @@ from meshscope.inference.config_dump import read_config_dump
 
 pytestmark = pytest.mark.integration
 
-REQUESTS = 120
+REQUESTS = 100
 """For each configuration in the small run."""
 CONFIGURATIONS = (
     "000-base/api-v1-pz5sh.storefront",
     "000-base/orders-v1-zmffj.orders",
-    "058-pa-port-level/orders-v1-zmffj.orders",
     "086-mesh-path-normalization/books-v1-qgckn.catalog",
 )
 MESHES = ("bookshop", "random-public", "bookshop-1.29")

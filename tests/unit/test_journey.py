@@ -305,6 +305,14 @@ def test_some_destinations_are_whatever_was_dialled(dialled: str, endpoint: str)
     assert (found.outcome.result == "undecided") == (dialled == "")
 
 
+def test_behind_a_listener_that_is_dialled_itself_nothing_was_dialled() -> None:
+    held = sending(destination=Destination("original_dst"))
+    place = key.outbound_listener(EVERY_ADDRESS, 80)
+    listener = OutboundListener(binds=True, chains=(OutboundChain(route_table="80"),))
+    held[place] = Policy(place, listener)
+    assert arrival(follow(held)).outcome == Outcome("answered", "no_endpoints", 503)
+
+
 def test_without_policies_there_is_nothing_to_follow() -> None:
     with pytest.raises(ValueError, match=r"alice-1\.shop"):
         journey(replace(alice({}), policies=None), call(), lambda _: cart())

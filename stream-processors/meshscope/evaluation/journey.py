@@ -11,6 +11,7 @@ from meshscope.policy import key
 from meshscope.policy.destination import Destination
 from meshscope.policy.endpoints import Endpoint, Endpoints
 from meshscope.policy.key import PolicyKey
+from meshscope.policy.outbound_listener import OutboundListener
 from meshscope.policy.policy import Policy
 
 
@@ -151,6 +152,8 @@ def _endpoints(
     """The endpoints that are used while they are healthy; None: they are not known."""
     request = trace.call.request
     if destination.discovery == "original_dst":
+        if _is_dialled_itself(policies, trace):
+            return ()
         if not request.destination_address:
             return None
         port = destination.load_balancing.override_port or request.port
@@ -166,6 +169,19 @@ def _endpoints(
     used = min((priority for priority, healthy in localities if healthy), default=0)
     found = {one for priority, healthy in localities if priority == used for one in healthy}
     return tuple(sorted(found, key=lambda one: (one.address, one.port)))
+
+
+def _is_dialled_itself(policies: Mapping[PolicyKey, Policy], trace: Trace) -> bool:
+    """Whether applications dial the sidecar's listener: then nothing is dialled behind it."""
+    place = next((step.policy for step in trace.steps if step.stage == "listener"), None)
+    held = None if place is None else policies.get(place)
+    listener = None if held is None else held.content
+    return (
+        isinstance(listener, OutboundListener)
+        and listener.binds
+        and not listener.use_original_dst
+        and "original_dst" not in listener.detects
+    )
 
 
 def _arrival(share: Share, endpoint: Endpoint, peer: Peer, connection: Connection) -> Arrival:
