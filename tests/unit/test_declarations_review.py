@@ -52,6 +52,13 @@ def test_a_field_of_another_type_fails_its_own_check_only() -> None:
     assert findings(broken + policy("[{}, {}]"), "MSC-2102")
 
 
+def test_a_failure_that_befalls_many_checks_is_said_once() -> None:
+    broken = "---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{name: x}]}\n"
+    many = "".join(virtual_service(DEAD, f"v{number}") for number in range(5))
+    assert len(findings(broken + many, "MSC-2011")) == 1
+    assert len(findings(broken + many, "MSC-2301")) == 5
+
+
 def test_every_code_is_said_somewhere() -> None:
     sources = {path.name: path.read_text() for path in PACKAGE.glob("*.py")}
     said = {

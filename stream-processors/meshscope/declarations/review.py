@@ -81,11 +81,12 @@ def review(
     findings: list[Finding] = []
     suppressed: list[Suppressed] = []
     lacking: dict[str, dict[str, dict[ResourceRef, None]]] = {}
+    failed: set[str] = set()
     for resource in resources:
         allowed = {one.code: one for one in suppressions(resource) if one.counts(today)}
         findings += unusable(resource, today)
         own = () if foreign(resource) else checks.get(resource.kind, ())
-        for said in _said(own, resource, around):
+        for said in _said(own, resource, around, failed):
             if isinstance(said, Lacking):
                 for code in said.codes:
                     lacking.setdefault(said.what, {}).setdefault(code, {})[resource.ref] = None
@@ -108,17 +109,24 @@ def review(
     )
 
 
-def _said(checks: tuple[Check, ...], resource: Resource, around: Surroundings) -> Iterator[Said]:
+def _said(
+    checks: tuple[Check, ...], resource: Resource, around: Surroundings, failed: set[str]
+) -> Iterator[Said]:
     for check in checks:
         try:
             yield from tuple(check(resource, around))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             # Kubernetes refuses fields of another type than their schema's; files may have them.
+            # One of them must not take the other checks with it, and is said once.
+            reason = f"{type(error).__name__}: {error}"
+            if reason in failed:
+                continue
+            failed.add(reason)
             yield Finding(
                 NOT_EXAMINED,
                 resource,
                 "",
                 f"{check.__name__.replace('_', ' ')} could not be examined, probably because a "
                 f"field, here or in a resource that counts with it, has another type than it must "
-                f"have ({type(error).__name__}: {error})",
+                f"have ({reason})",
             )
