@@ -18,6 +18,7 @@ from meshscope.policy.target import HashPolicy, Target
 from meshscope.projection.project import project
 from meshscope.projection.result import Projection
 
+LOOP = "127.0.0.1"
 ANY = "0.0.0.0"  # noqa: S104, the wildcard address of listeners
 TCP = {"name": "tcp", "port": 90}
 TLS = {"name": "tls", "port": 443}
@@ -164,6 +165,13 @@ def test_tls_services_without_address_are_told_apart_by_name() -> None:
     assert {chain.match.server_names for chain in found.chains} == {("a.example",), ("b.example",)}
     assert found.detects == ("tls",)
     assert hosts(found.default) == ["PassthroughCluster"]
+
+
+def test_services_with_networks_are_told_apart_by_name_at_an_address_of_the_proxy() -> None:
+    near = entry("near", addresses=["10.1.0.0/16"])
+    found = listener(projected(near, entry("far"), proxy=client(interception="NONE")), LOOP, 443)
+    assert [chain.match.server_names for chain in found.chains] == [("near.example",)]
+    assert hosts(found.default) == ["far.example"]
 
 
 def test_a_network_as_address_becomes_a_match() -> None:

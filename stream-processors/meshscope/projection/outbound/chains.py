@@ -187,8 +187,9 @@ def _own_names(place: Place, inputs: ChainInputs) -> tuple[str, ...]:
     """Server names that tell the service apart where its address does not."""
     service = place.service
     shared = service.address == UNSPECIFIED and place.bind in _WILDCARDS
+    several = "/" in service.address
     dynamic = is_wildcard(service.host) and service.resolution == "dynamic_dns"
-    if not (place.networks or shared or dynamic):
+    if not (place.networks or shared or several or dynamic):
         return ()
     aliases = [replace(service, host=alias, aliases=()) for alias in service.aliases]
     return (
