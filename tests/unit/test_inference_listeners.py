@@ -145,6 +145,18 @@ def test_a_transparent_listener_keeps_the_addresses_of_both_sides(mark: int, kno
     assert (extensions(inference) == {}) is known
 
 
+def test_a_listener_at_a_socket_does_not_refuse_its_own_port() -> None:
+    log = {"name": "x", "typed_config": any_("extensions.access_loggers.file.v3.FileAccessLog")}
+    chain = tcp_chain("outbound|90||web", access_log=[log], idle_timeout="5s")
+    socket = {"pipe": {"path": "/tmp/x"}}  # noqa: S108
+
+    inference = infer_parts(lds=[{**listener("x", "", 0, chain), "address": socket}])
+
+    (read,) = content(inference, key.outbound_listener("unix:///tmp/x", 0)).chains
+    assert read.idle_timeout_ms == 5_000
+    assert content(inference, key.telemetry("outbound", "tcp")).access_logs != ((),)
+
+
 def test_own_addresses_stand_as_such() -> None:
     inference = infer_parts(
         lds=[

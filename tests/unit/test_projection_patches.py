@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import pytest
-from declared import declare, projected, service, to, virtual_service
+from declared import client, declare, projected, service, to, virtual_service
 
 from meshscope.events.resource import Resource
 from meshscope.policy import key
@@ -249,6 +249,18 @@ class TestRoutes:
         routes = content(found, key.inbound("*"), Inbound).routes
         assert {r.forward.timeout_ms for one in routes for r in one.rules if r.forward} == {13_000}
         assert forward(found).timeout_ms == 0
+
+    def test_without_inbound_routes_nothing_leads_to_the_workload(self) -> None:
+        found = projected(
+            service("web", selector={"app": "a"}),
+            envoy_filter(patch("HTTP_ROUTE", INBOUND, "REMOVE")),
+            proxy=client(labels={"app": "a"}),
+        )
+        web, others = (content(found, key.inbound(port), Inbound) for port in (80, "*"))
+        assert (web.upstream, web.services) == (None, ())
+        assert [one.rules for one in others.routes] == [(), ()]
+        # Connections that are not HTTP go on.
+        assert others.upstream is not None
 
     def test_what_is_not_modelled_leaves_open_that_host_alone(self) -> None:
         value = {"typed_per_filter_config": {"lua": {}}}

@@ -109,10 +109,10 @@ def chain_protocol(chain: Message) -> str:
 def refuses_own_port(chain: Message, match: ChainMatch, port: int) -> bool:
     """Whether a chain refuses connections to the listener's own port; nothing is read.
 
-    Istio installs it so that connections do not go round in circles.
+    Istio installs it so that connections do not go round in circles. A socket has no port.
     """
     filters = chain.peek("filters")
-    if match != ChainMatch(destination_port=port) or not isinstance(filters, list):
+    if not port or match != ChainMatch(destination_port=port) or not isinstance(filters, list):
         return False
     types = []
     for item in filters:

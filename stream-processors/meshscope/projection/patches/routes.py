@@ -3,7 +3,7 @@
 Source: https://istio.io/latest/docs/reference/config/networking/envoy-filter/#EnvoyFilter-RouteConfigurationMatch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -11,10 +11,11 @@ from meshscope.policy import key as keys
 from meshscope.policy.egress import Egress
 from meshscope.policy.headers import HeaderMutation
 from meshscope.policy.http_route import Forward, HttpRoute, HttpRule
-from meshscope.policy.inbound import Inbound
+from meshscope.policy.inbound import Inbound, InboundRoutes
 from meshscope.policy.key import ANY_PORT, PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
+from meshscope.policy.target import Target
 from meshscope.projection.patches.effects import Effect, Held, changed
 from meshscope.projection.patches.fields import Fields, Unmodelled, read
 from meshscope.projection.patches.in_force import INBOUND, OUTBOUND, Json, Patch
@@ -174,7 +175,17 @@ def _beyond(host: Egress, rules: tuple[HttpRule, ...]) -> Egress:
 
 def _own(port: Inbound, change: _Rules) -> Inbound:
     routes = tuple(replace(one, rules=change(one.rules)) for one in port.routes)
-    return port if routes == port.routes else replace(port, routes=routes)
+    if routes == port.routes:
+        return port
+    if not port.forwards_to and _targets(port.routes).isdisjoint(_targets(routes)):
+        # Nothing leads to the workload any more.
+        return replace(port, routes=routes, upstream=None, services=())
+    return replace(port, routes=routes)
+
+
+def _targets(routes: Iterable[InboundRoutes]) -> set[Target]:
+    rules = (rule for one in routes for rule in one.rules)
+    return {each.target for rule in rules if rule.forward for each in rule.forward.to}
 
 
 def _table_is_meant(patch: Patch, table: str) -> bool:
