@@ -78,6 +78,12 @@ def test_what_takes_no_mutual_tls_is_not_reached_through_a_gateway() -> None:
     assert reached(entry(NEAR, FAR, account=""), gateway("35.0.0.1")) == {("10.1.0.1", 80): 1}
 
 
+def test_sockets_are_lost_where_there_are_gateways() -> None:
+    socket = {"address": "unix:///run/x"}
+    assert reached(entry(socket)) == {("unix:///run/x", 0): 1}
+    assert reached(entry(socket), gateway("1.1.1.1")) == {}
+
+
 def test_a_gateway_of_the_other_address_family_reaches_nothing() -> None:
     assert reached(entry(NEAR, FAR), gateway("fd00::1")) == {("10.1.0.1", 80): 1}
 

@@ -95,6 +95,24 @@ def test_services_and_sidecars_compete_too() -> None:
     assert None in found.alternatives[HOST]
 
 
+def test_any_of_several_addresses_may_stand_for_a_host_in_every_table() -> None:
+    spec = {
+        "hosts": ["x.example"],
+        "addresses": ["240.0.0.1", "240.0.0.2"],
+        "ports": [{"number": 81, "name": "http", "protocol": "HTTP"}],
+    }
+    found = projected(declare("ServiceEntry", "x", spec), proxyHttpPort=15002)
+
+    def addresses(table: str) -> set[str]:
+        outcomes = found.alternatives[key.http_route(table, "x.example:81")]
+        contents = [policy.content for policy in outcomes if policy is not None]
+        domains = (d for c in contents if isinstance(c, HttpRoute) for d in c.domains)
+        return {domain for domain in domains if domain.startswith("240")}
+
+    assert addresses("81") == {"240.0.0.1", "240.0.0.2"}
+    assert addresses("http_proxy") == {"240.0.0.1:81", "240.0.0.2:81"}
+
+
 def test_versions_and_settings_that_are_assumed_are_noted() -> None:
     assert features("1.29.6", {}).notes == ()
     assert features("1.31-alpha.0", {}).version == (1, 31)

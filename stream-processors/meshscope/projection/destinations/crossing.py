@@ -36,7 +36,7 @@ def across(groups: Iterable[Group], crossing: Crossing) -> tuple[Group, ...]:
     """The groups with gateways in place of what is not reached directly.
 
     Only endpoints that take mutual TLS are reached through a gateway, which looks at its server
-    name; others in such a network are left out.
+    name; others in such a network are left out, and so are sockets wherever they are.
     """
     return tuple(_crossed(group, crossing) for group in groups)
 
@@ -50,6 +50,8 @@ def _crossed(group: Group, crossing: Crossing) -> Group:
         network = networks.of(endpoint.address, member.labels)
         gateways = networks.leading_to(network, member.labels.get(_CLUSTER, ""))
         if not gateways or network in ("", crossing.network):
+            if not endpoint.port:
+                continue
             members.append(replace(member, endpoint=endpoint))
             continue
         reachable = [g for g in gateways if ip_address(g.address).version in crossing.families]

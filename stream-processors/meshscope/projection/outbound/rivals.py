@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from meshscope.policy.http_route import HttpRoute
+from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
 from meshscope.projection.routes.domains import literal
@@ -46,16 +47,21 @@ def with_rivals(outcomes: Outcomes, rivals: Rivals) -> Outcomes:
         if policy is not None and isinstance(policy.content, HttpRoute)
         for domain in policy.content.domains
     }
-    return {
-        key: (
-            distinct(each for policy in found for each in _either(policy, names))
-            if key.kind is Kind.HTTP_ROUTE
-            and (names := rivals.get(key["virtual_host"].rpartition(":")[0]))
-            and any((key["route_table"], name) in named for name in names.own)
-            else found
-        )
-        for key, found in outcomes.items()
-    }
+
+    def either(key: PolicyKey, found: tuple[Policy | None, ...]) -> tuple[Policy | None, ...]:
+        if key.kind is not Kind.HTTP_ROUTE:
+            return found
+        host, _, port = key["virtual_host"].rpartition(":")
+        names = rivals.get(host)
+        # Tables for every port name hosts with their ports.
+        forms = tuple(f for f in ("", f":{port}") if (key["route_table"], f"{host}{f}") in named)
+        if names is None or not any(
+            (key["route_table"], f"{name}{form}") in named for name in names.own for form in forms
+        ):
+            return found
+        return distinct(each for policy in found for each in _either(policy, names, forms))
+
+    return {key: either(key, found) for key, found in outcomes.items()}
 
 
 def rivals_among(services: Iterable[Service]) -> Rivals:
@@ -75,17 +81,24 @@ def rivals_among(services: Iterable[Service]) -> Rivals:
     return found
 
 
-def _either(policy: Policy | None, names: Names) -> Iterable[Policy | None]:
-    """A virtual host under each of the addresses, and under none that another host may have."""
+def _either(policy: Policy | None, names: Names, forms: tuple[str, ...]) -> Iterable[Policy | None]:
+    """A virtual host under each of the addresses, and under none that another host may have.
+
+    Args:
+        policy: The virtual host.
+        names: The addresses.
+        forms: What stands behind them.
+    """
     yield policy
     content = None if policy is None else policy.content
     if policy is None or not isinstance(content, HttpRoute):
         return
-    others = tuple(domain for domain in content.domains if domain not in names.own)
+    own = {f"{name}{form}" for name in names.own for form in forms}
+    others = tuple(domain for domain in content.domains if domain not in own)
     if len(others) == len(content.domains) and not names.shared:
         return
     for name in sorted(names.own):
-        yield _under(policy, content, (*others, name))
+        yield _under(policy, content, (*others, *(f"{name}{form}" for form in forms)))
     if names.shared:
         yield _under(policy, content, others)
 
