@@ -137,7 +137,7 @@ def _observed(each: Held):  # type: ignore[no-untyped-def]
     for fact in each.policies.values():
         store.add(fact)  # type: ignore[arg-type]
     nothing = Projection({})
-    return observe(each.snapshot.shards, expect(nothing), nothing, store)
+    return observe(each.snapshot.shards, expect(nothing), store)
 
 
 class Simulation:

@@ -26,7 +26,7 @@ from meshscope.projection.result import Projection, Unverifiable
 from meshscope.stream.broadcast import Declaration
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS, Expectations
 from meshscope.stream.judgements import Judgements
-from meshscope.stream.names import Names
+from meshscope.stream.pairs import Pairs
 from meshscope.stream.policy_store import PolicyStore
 from meshscope.stream.record import ProxyRecord
 from meshscope.stream.step import Now, Timing, World
@@ -129,7 +129,7 @@ def said_of(projection: Projection, held: Iterable[Policy]) -> dict[str, object]
     world = World(
         Expectations(lambda *_: projection),
         store,
-        Names(),
+        Pairs(),
         Judgements(),
         judge,
         Timing({CONFIGURATION: 0, ENDPOINTS: 0}),

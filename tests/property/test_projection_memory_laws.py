@@ -30,7 +30,9 @@ def said(mesh: GeneratedMesh, resources: Mapping[str, Resource]) -> list[object]
         projection = project(mesh.control_plane, declared, proxy)
         policies = dict(projection.policies)
         sources = {key: policy.sources for key, policy in policies.items()}
-        digests = expect(projection)
+        expected = expect(projection)
+        digests = {p: (one.meaning, one.digest) for p, one in expected.pieces.items()}
+        digests |= {"whole": expected.whole, **expected.lanes}
         found.append((policies, sources, projection.unverifiable, projection.notes, digests))
     return found
 

@@ -10,8 +10,8 @@ from meshscope.projection.project import project
 from meshscope.stream.broadcast import Declaration
 from meshscope.stream.expectation import Expectations
 from meshscope.stream.judgements import Judgements
-from meshscope.stream.names import Names
 from meshscope.stream.observation import Missing, observe
+from meshscope.stream.pairs import Pairs
 from meshscope.stream.policy_store import PolicyStore
 from meshscope.stream.step import Timing, World
 from meshscope.stream.verification import judgement
@@ -28,7 +28,7 @@ def world() -> World:
     store = PolicyStore()
     for fact in HELD.facts.values():
         store.add(fact)
-    return World(Expectations(project), store, Names(), Judgements(), judge, Timing(), "log")
+    return World(Expectations(project), store, Pairs(), Judgements(), judge, Timing(), "log")
 
 
 @pytest.mark.parametrize(("kind", "name", "changed"), CHANGES, ids=[kind for kind, *_ in CHANGES])
@@ -41,11 +41,11 @@ def test_what_is_equal_need_not_be_compared(
         declaration = Declaration(digest, MESH.control_plane, declared, {})
         for snapshot in HELD.snapshots:
             proxy = convert.proxy_inputs(snapshot)
-            expectation = world.expectations.expectation(declaration, proxy)
+            expectation = world.expectations.expectation(declaration, snapshot)
             projection = project(MESH.control_plane, declared, proxy)
-            everything = observe(snapshot.shards, expectation, projection, world.policies)
+            everything = observe(snapshot.shards, expectation, world.policies)
             assert not isinstance(everything, Missing)
 
-            found = judgement(snapshot, declaration, expectation, world)
+            found = judgement(snapshot, expectation, world)
 
             assert found == judge(projection, everything, snapshot)

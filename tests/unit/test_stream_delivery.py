@@ -7,6 +7,7 @@ import pytest
 from small_mesh import held
 
 from meshscope.analysis.mesh import declared_mesh
+from meshscope.events import convert
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.facts import Certificate, ProxyState
 from meshscope.policy import key as keys
@@ -28,7 +29,8 @@ def record(**state: object) -> ProxyRecord:
 
 
 def seen(known: ProxyRecord, monotonic: int, utc: int = 0) -> tuple[ProxyRecord, Delivery]:
-    found = delivery(known, MESH, (), Now(monotonic, utc))
+    inputs = convert.proxy_inputs(known.snapshot)
+    found = delivery(known, inputs, MESH, (), Now(monotonic, utc))
     return replace(known, conditions=found.since, accepted=found.accepted), found
 
 

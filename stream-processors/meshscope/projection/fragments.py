@@ -1,19 +1,21 @@
-"""What proxies share: fragments of a projection, and layers of them.
+"""What proxies share: fragments of a projection, layers of them, and what they say in a shard.
 
 A fragment holds the policies that follow from a few inputs: one service seen by clients of a class,
-one route table. A layer is what one part of a projection says of a class of proxies. Both are made
-once and compared by identity, so what follows from them (the digests of shards) is worked out once
-as well, and a proxy is little more than the layers that it has.
+one route table. A layer is what one part of a projection says of a class of proxies; a piece is
+what some fragments say in one shard. All are made once and compared by identity, so what follows
+from them (the digests of shards, and what a proxy holds instead) is worked out once as well, and a
+proxy is little more than the layers that it has.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from itertools import chain
 
+from meshscope.policy.canonical import content_bytes, digest_bytes
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.policy import Policy
-from meshscope.policy.shards import Entry, Place, entries, full_digest, meaning, place_of
+from meshscope.policy.shards import Entry, Place, entries, full_digest, meaning
+from meshscope.projection.memory import Memory
 from meshscope.projection.worlds import Outcomes
 
 Entries = tuple[Entry, ...]
@@ -55,33 +57,82 @@ class Fragment:
         return self._entries
 
 
-class Layer:
-    """Fragments that have no key in common. Equality is identity."""
+class Piece:
+    """What some fragments say in one shard of a proxy. Equality is identity.
 
-    def __init__(self, fragments: Iterable[Fragment]) -> None:
+    Attributes:
+        place: The shard.
+        fragments: Those that have policies in it.
+    """
+
+    def __init__(self, place: Place, fragments: tuple[Fragment, ...]) -> None:
+        self.place = place
+        self.fragments = fragments
+
+    @property
+    def entries(self) -> Iterator[Entry]:
+        """Its policies as entries of the shard, in any order."""
+        return (entry for each in self.fragments for entry in each.entries[self.place])
+
+    @cached_property
+    def meaning(self) -> str:
+        """`Shard.meaning` of a shard that holds this."""
+        return meaning(self.place[0], self.entries)
+
+    @cached_property
+    def digest(self) -> str:
+        """`Shard.digest` of a shard that holds this."""
+        return full_digest(self.place[0], self.entries)
+
+    def policy(self, key: PolicyKey) -> Policy:
+        """One of its policies; KeyError: it has none of that key."""
+        for fragment in self.fragments:
+            if (found := fragment.policies.get(key)) is not None:
+                return found
+        raise KeyError(key)
+
+
+class Pieces:
+    """Pieces by their fragments: layers that agree on a shard have one piece for it."""
+
+    def __init__(self, mesh: object = None) -> None:
+        self._known: Memory[Piece] = Memory(20_000)
+
+    def of(self, place: Place, fragments: tuple[Fragment, ...]) -> Piece:
+        """What fragments say in a shard, always the same object."""
+        return self._known.of((place, fragments), lambda: Piece(place, fragments))
+
+
+class Layer:
+    """Fragments that have no key in common. Equality is identity.
+
+    Args:
+        fragments: The fragments.
+        known: Where to look for pieces that other layers have as well.
+    """
+
+    def __init__(self, fragments: Iterable[Fragment], known: Pieces | None = None) -> None:
         self.fragments = tuple(fragments)
-        self._digests: dict[Place, str] = {}
+        self._known = known or Pieces()
+        self._said: dict[AbstractSet[str], str] = {}
 
     def with_others(self, fragments: Sequence[Fragment]) -> "Layer":
-        """The same with other fragments in the places of some; digests of other shards stay."""
-        layer = Layer(fragments)
-        pairs = zip(self.fragments, fragments, strict=True)
-        changed = [(old, new) for old, new in pairs if old is not new]
-        entries = dict(self.entries)
-        touched = {place for pair in changed for one in pair for place in one.entries}
-        for place in touched:
-            gone = {id(old.entries.get(place)) for old, _ in changed}
-            kept = [some for some in entries.get(place, ()) if id(some) not in gone]
-            added = [new.entries[place] for _, new in changed if place in new.entries]
-            entries[place] = (*kept, *added)
-            if not entries[place]:
-                del entries[place]
-        layer.__dict__["entries"] = entries
-        layer.__dict__["meanings"] = {
-            place: _meaning(place, some) if place in touched else self.meanings[place]
-            for place, some in entries.items()
-        }
-        layer._digests = {p: found for p, found in self._digests.items() if p not in touched}
+        """The same with other fragments in the places of some; other shards keep their pieces."""
+        layer = Layer(fragments, self._known)
+        pairs = zip(self.fragments, layer.fragments, strict=True)
+        others = {old: new for old, new in pairs if old is not new}
+        pieces = dict(self.pieces)
+        for place in {place for pair in others.items() for one in pair for place in one.entries}:
+            piece = pieces.pop(place, None)
+            added = (new for old, new in others.items() if place not in old.entries)
+            if piece is None or any(place in new.entries for new in added):
+                some = layer.fragments
+            else:
+                some = tuple(others.get(each, each) for each in piece.fragments)
+            found = tuple(each for each in some if place in each.entries)
+            if found:
+                pieces[place] = self._known.of(place, found)
+        layer.__dict__["pieces"] = pieces
         return layer
 
     @cached_property
@@ -90,33 +141,48 @@ class Layer:
         return {k: found for each in self.fragments for k, found in each.alternatives.items()}
 
     @cached_property
-    def entries(self) -> Mapping[Place, tuple[Entries, ...]]:
-        """What stands of it in the shards of a proxy, by shard and fragment."""
-        found: dict[Place, list[Entries]] = {}
-        for fragment in self.fragments:
-            for place, some in fragment.entries.items():
-                found.setdefault(place, []).append(some)
-        return {place: tuple(some) for place, some in found.items()}
+    def count(self) -> int:
+        """Number of policies."""
+        return sum(len(each.policies) for each in self.fragments)
 
     @cached_property
-    def meanings(self) -> Mapping[Place, str]:
-        """What the shards mean that have all of their entries from this layer."""
-        return {place: _meaning(place, some) for place, some in self.entries.items()}
+    def pieces(self) -> Mapping[Place, Piece]:
+        """What stands of it in the shards of a proxy."""
+        found: dict[Place, list[Fragment]] = {}
+        for fragment in self.fragments:
+            for place in fragment.entries:
+                found.setdefault(place, []).append(fragment)
+        return {place: self._known.of(place, tuple(some)) for place, some in found.items()}
 
-    def digest(self, place: Place) -> str:
-        """`Shard.digest` of a shard that has all of its entries from this layer."""
-        found = self._digests.get(place)
+    def meaning(self, kinds: AbstractSet[str]) -> str:
+        """Digest over what its policies of some kinds mean; empty: it has none."""
+        found = self._said.get(kinds)
         if found is None:
-            found = full_digest(place[0], chain.from_iterable(self.entries[place]))
-            self._digests[place] = found
+            lines = sorted(
+                (*place, piece.meaning) for place, piece in self.pieces.items() if place[0] in kinds
+            )
+            found = digest_bytes("layer", content_bytes(lines)) if lines else ""
+            self._said[kinds] = found
         return found
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest over its policies with their sources; empty: it has none."""
+        lines = sorted((*place, piece.digest) for place, piece in self.pieces.items())
+        return digest_bytes("layer", content_bytes(lines)) if lines else ""
 
 
 class Policies(Mapping[PolicyKey, Policy]):
-    """The policies of one proxy: layers that have no key in common."""
+    """The policies of one proxy: layers that have no key in common.
 
-    def __init__(self, layers: Iterable[Layer]) -> None:
+    Args:
+        layers: The layers.
+        known: Where to look for pieces that other proxies have as well.
+    """
+
+    def __init__(self, layers: Iterable[Layer], known: Pieces | None = None) -> None:
         self.layers = tuple(layers)
+        self._known = known or Pieces()
 
     @cached_property
     def _flat(self) -> Mapping[PolicyKey, Policy]:
@@ -133,45 +199,21 @@ class Policies(Mapping[PolicyKey, Policy]):
         return iter(self._flat)
 
     def __len__(self) -> int:
-        return sum(len(each.policies) for layer in self.layers for each in layer.fragments)
+        return sum(layer.count for layer in self.layers)
 
     @cached_property
-    def _by_place(self) -> Mapping[Place, tuple[Layer, ...]]:
-        found: dict[Place, tuple[Layer, ...]] = {}
+    def pieces(self) -> Mapping[Place, Piece]:
+        """What stands in every shard."""
+        found: dict[Place, Piece] = {}
+        shared: dict[Place, list[Fragment]] = {}
         for layer in self.layers:
-            for place in layer.entries:
-                found[place] = (*found.get(place, ()), layer)
+            for place, piece in layer.pieces.items():
+                known = found.setdefault(place, piece)
+                if known is not piece:
+                    shared.setdefault(place, [*known.fragments]).extend(piece.fragments)
+        for place, some in shared.items():
+            found[place] = self._known.of(place, tuple(some))
         return found
-
-    def within(self, places: AbstractSet[Place]) -> dict[PolicyKey, Policy]:
-        """The policies in some shards."""
-        return {
-            key: policy
-            for layer in self.layers
-            for fragment in layer.fragments
-            if not places.isdisjoint(fragment.entries)
-            for key, policy in fragment.policies.items()
-            if place_of(key) in places
-        }
-
-    def meanings(self) -> Mapping[Place, str]:
-        """`Shard.meaning` of every shard."""
-        return {
-            place: layers[0].meanings[place]
-            if len(layers) == 1
-            else meaning(place[0], _entries(place, layers))
-            for place, layers in self._by_place.items()
-        }
-
-    def digests(self, kinds: Container[str]) -> Mapping[Place, str]:
-        """`Shard.digest` of every shard of some kinds."""
-        return {
-            place: layers[0].digest(place)
-            if len(layers) == 1
-            else full_digest(place[0], _entries(place, layers))
-            for place, layers in self._by_place.items()
-            if place[0] in kinds
-        }
 
 
 def as_policies(policies: Mapping[PolicyKey, Policy]) -> Policies:
@@ -179,11 +221,3 @@ def as_policies(policies: Mapping[PolicyKey, Policy]) -> Policies:
     if isinstance(policies, Policies):
         return policies
     return Policies((Layer((Fragment({key: (one,) for key, one in policies.items()}),)),))
-
-
-def _meaning(place: Place, some: Iterable[Entries]) -> str:
-    return meaning(place[0], chain.from_iterable(some))
-
-
-def _entries(place: Place, layers: Iterable[Layer]) -> Iterator[Entry]:
-    return (entry for layer in layers for some in layer.entries[place] for entry in some)

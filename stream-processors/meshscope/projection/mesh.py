@@ -134,6 +134,7 @@ class Mesh:
                 self.config.trust_domain,
                 self.domain,
                 {} if before is None else before.by_service,
+                keep("slices", (), lambda _, __: Memory(20_000)),
             ),
         )
         servers: Servers = keep(

@@ -8,7 +8,7 @@ from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
 from meshscope.projection.context import Context, Contribution, Part
 from meshscope.projection.destinations.client import destinations
-from meshscope.projection.fragments import Fragment, Layer, Policies
+from meshscope.projection.fragments import Fragment, Layer, Pieces, Policies
 from meshscope.projection.inbound.connections import connections
 from meshscope.projection.limits import Limit
 from meshscope.projection.mesh import Mesh
@@ -59,7 +59,7 @@ def project(
         *(note for contribution in said for note in contribution.notes),
     )
     return Projection(
-        policies=Policies(found.layers),
+        policies=Policies(found.layers, mesh.remembered(Pieces)),
         alternatives=alternatives,
         unverifiable=tuple(
             dict.fromkeys(

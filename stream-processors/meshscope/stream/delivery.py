@@ -18,7 +18,6 @@ from meshscope.analysis.delivery import (
 )
 from meshscope.analysis.explanation import explains
 from meshscope.analysis.mesh import DeclaredMesh
-from meshscope.events import convert
 from meshscope.events.proxy import ProxyInputs
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.source import ResourceRef
@@ -78,18 +77,22 @@ class Delivery:
 
 
 def delivery(
-    record: ProxyRecord, mesh: DeclaredMesh, patches: Sequence[ResourceRef], now: Now
+    record: ProxyRecord,
+    proxy: ProxyInputs,
+    mesh: DeclaredMesh,
+    patches: Sequence[ResourceRef],
+    now: Now,
 ) -> Delivery:
     """Look at the state in a proxy's snapshot.
 
     Args:
         record: The proxy's record.
+        proxy: Its inputs, as its snapshot carries them.
         mesh: What is declared for its mesh.
         patches: EnvoyFilters and the like in scope of it.
         now: The time.
     """
     state = record.snapshot.state
-    proxy = convert.proxy_inputs(record.snapshot)
     present = conditions(state, proxy, mesh, now=now.utc, patches=patches)
     is_partial = state.live == "UNREACHABLE"
     since = {each.key: record.conditions.get(each.key, now.monotonic) for each in present}

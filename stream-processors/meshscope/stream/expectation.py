@@ -1,7 +1,7 @@
 """What a proxy should hold, as digests: the cheap side of most comparisons."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
@@ -9,14 +9,15 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from meshscope.analysis.mesh import DeclaredMesh, declared_mesh
-from meshscope.comparison.names import SURVIVING
-from meshscope.events.facts import ShardDigest
+from meshscope.events import convert
+from meshscope.events.facts import ShardDigest, Snapshot
 from meshscope.events.proxy import ProxyInputs
 from meshscope.policy.canonical import digest_bytes
 from meshscope.policy.kinds import Kind
-from meshscope.policy.shards import Place, root_digest
+from meshscope.policy.shards import Place
 from meshscope.policy.source import ResourceRef
-from meshscope.projection.fragments import as_policies
+from meshscope.projection.fragments import Piece, as_policies
+from meshscope.projection.memory import Memory
 from meshscope.projection.result import Projection
 from meshscope.stream.broadcast import Declaration
 from meshscope.stream.judgement import Project
@@ -29,6 +30,12 @@ LANES: Final = (CONFIGURATION, ENDPOINTS)
 MAX_MESHES: Final = 8
 """Declarations of which more than digests is kept, one per cluster and revision."""
 
+MAX_PROXIES: Final = 20_000
+"""Proxies of which it is remembered what they should hold, those looked at last."""
+
+MAX_SHARED: Final = 2_000
+"""Expectations of which it is remembered what they were made of."""
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -37,40 +44,45 @@ def lane(kind: str) -> str:
     return ENDPOINTS if kind == Kind.ENDPOINTS else CONFIGURATION
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+_KINDS: Final = {name: frozenset(kind for kind in Kind if lane(kind) == name) for name in LANES}
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
-    """Digests of the policies that a proxy should hold.
+    """What a proxy should hold. Proxies that should hold the same share one.
 
     Attributes:
-        shards: `Shard.meaning` by place.
-        named: `Shard.digest` by place, sources included, for kinds whose sources survive in a
-            proxy.
-        root: Digest over `shards`, see `meaning_root`.
+        projection: The policies, what is left open, notes.
+        pieces: The policies by shard.
         whole: Digest of all that the projection says: policies and their alternatives with their
             sources, what it leaves open, notes.
-        policies: Number of policies.
-        closed: Whether equal roots suffice: nothing is unverifiable and there is one outcome only.
+        closed: Whether equal shards suffice: nothing is unverifiable and there is one outcome only.
         lanes: Digest of what is expected, by lane; a change of it starts a convergence window.
-        notes: Limits of the projection.
         patches: EnvoyFilters and the like in scope of the proxy.
     """
 
-    shards: Mapping[Place, str]
-    named: Mapping[Place, str]
-    root: str
+    projection: Projection
+    pieces: Mapping[Place, Piece]
     whole: str
-    policies: int
     closed: bool
     lanes: Mapping[str, str]
-    notes: tuple[str, ...]
     patches: tuple[ResourceRef, ...]
+
+    def meaning(self, place: Place) -> str | None:
+        """`Shard.meaning` of a shard; None: there is no policy in it."""
+        piece = self.pieces.get(place)
+        return None if piece is None else piece.meaning
+
+    def is_met_by(self, shards: Sequence[ShardDigest]) -> bool:
+        """Whether shards mean what is expected; names may differ."""
+        return len(shards) == len(self.pieces) and all(
+            each.meaning == self.meaning((each.kind, each.shard)) for each in shards
+        )
 
 
 def expect(projection: Projection) -> Expectation:
-    """The digests of a projection."""
+    """What a projection expects, with the digests of it."""
     policies = as_policies(projection.policies)
-    meanings = policies.meanings()
-    digests = policies.digests(frozenset(Kind))
     open_ends = _encode(
         (
             projection.unverifiable,
@@ -86,68 +98,84 @@ def expect(projection: Projection) -> Expectation:
             for key, outcomes in sorted(projection.alternatives.items())
         ]
     )
+
+    def said(name: str) -> bytes:
+        return _encode(list(filter(None, (each.meaning(_KINDS[name]) for each in policies.layers))))
+
     return Expectation(
-        shards=meanings,
-        named={place: digest for place, digest in digests.items() if place[0] in SURVIVING},
-        root=root_digest(meanings),
+        projection=projection,
+        pieces=policies.pieces,
         whole=digest_bytes(
-            "whole", _encode((sorted(digests.items()), projection.notes)) + open_ends + sources
+            "whole",
+            _encode(
+                (list(filter(None, (each.digest for each in policies.layers))), projection.notes)
+            )
+            + open_ends
+            + sources,
         ),
-        policies=len(projection.policies),
         closed=not projection.unverifiable and not projection.alternatives,
         lanes={
-            name: digest_bytes(
-                name,
-                _encode(
-                    sorted((*place, m) for place, m in meanings.items() if lane(place[0]) == name)
-                )
-                + (open_ends if name == CONFIGURATION else b""),
-            )
+            name: digest_bytes(name, said(name) + (open_ends if name == CONFIGURATION else b""))
             for name in LANES
         },
-        notes=projection.notes,
         patches=tuple(
             dict.fromkeys(each.source for each in projection.unverifiable if each.source)
         ),
     )
 
 
-def meaning_root(digests: Iterable[ShardDigest]) -> str:
-    """The digest of an observed configuration that `Expectation.root` is compared with."""
-    return root_digest({(each.kind, each.shard): each.meaning for each in digests})
+@dataclass(frozen=True, slots=True)
+class _Proxy:
+    """What follows from a snapshot alone.
+
+    Attributes:
+        snapshot: The snapshot.
+        inputs: The proxy's inputs that it carries.
+        digest: Of them.
+    """
+
+    snapshot: Snapshot
+    inputs: ProxyInputs
+    digest: str
 
 
 class Expectations:
-    """Projections by declaration and proxy inputs; digests of all, policies of the latest.
-
-    Most proxies are in sync, and then digests suffice, so only a few projections are kept whole.
+    """What proxies should hold: the latest of each proxy, and what several of them share.
 
     Args:
         project: The projection.
-        whole: How many projections are kept whole.
-        digests: How many are kept as digests.
     """
 
-    def __init__(self, project: Project, whole: int = 64, digests: int = 20_000) -> None:
+    def __init__(self, project: Project) -> None:
         self._project = project
-        self._whole: OrderedDict[tuple[str, str], Projection] = OrderedDict()
-        self._digests: OrderedDict[tuple[str, str], Expectation] = OrderedDict()
-        # Replicas share one, and so do declarations that differ in what a proxy does not see.
-        self._equal: WeakValueDictionary[str, Expectation] = WeakValueDictionary()
+        self._proxies: Memory[_Proxy] = Memory(MAX_PROXIES)
+        self._latest: Memory[tuple[str, str, Expectation]] = Memory(MAX_PROXIES)
+        self._made: Memory[Expectation] = Memory(MAX_SHARED)
         self._meshes: OrderedDict[str, DeclaredMesh] = OrderedDict()
-        self._limits = (whole, digests)
 
-    def expectation(self, declaration: Declaration, proxy: ProxyInputs) -> Expectation:
-        """The digests of what a proxy should hold."""
-        name = _name(declaration, proxy)
-        known = self._digests.get(name)
-        if known is None:
-            known = expect(self.projection(declaration, proxy))
-            known = self._digests[name] = self._equal.setdefault(known.whole, known)
-        self._digests.move_to_end(name)
-        if len(self._digests) > self._limits[1]:
-            self._digests.popitem(last=False)
-        return known
+    def expectation(self, declaration: Declaration, snapshot: Snapshot) -> Expectation:
+        """What the proxy of a snapshot should hold.
+
+        Raises:
+            ValueError: The metadata of the snapshot is no JSON object.
+        """
+        proxy = self._proxy(snapshot)
+        known = self._latest.get(proxy.inputs.id)
+        if known is not None and known[:2] == (declaration.digest, proxy.digest):
+            return known[2]
+        found = self._expect(
+            self._project(declaration.control_plane, declaration.resources, proxy.inputs)
+        )
+        self._latest.put(proxy.inputs.id, (declaration.digest, proxy.digest, found))
+        return found
+
+    def inputs(self, snapshot: Snapshot) -> ProxyInputs:
+        """The inputs of a projection that a snapshot carries.
+
+        Raises:
+            ValueError: Its metadata is no JSON object.
+        """
+        return self._proxy(snapshot).inputs
 
     def mesh(self, declaration: Declaration) -> DeclaredMesh:
         """What a declaration says of trust, revisions and injection."""
@@ -159,18 +187,19 @@ class Expectations:
                 self._meshes.popitem(last=False)
         return known
 
-    def projection(self, declaration: Declaration, proxy: ProxyInputs) -> Projection:
-        """The policies that a proxy should hold."""
-        name = _name(declaration, proxy)
-        known = self._whole.get(name)
-        if known is None:
-            known = self._project(declaration.control_plane, declaration.resources, proxy)
-            self._whole[name] = known
-        self._whole.move_to_end(name)
-        if len(self._whole) > self._limits[0]:
-            self._whole.popitem(last=False)
+    def _proxy(self, snapshot: Snapshot) -> _Proxy:
+        name = (snapshot.cluster, snapshot.proxy)
+        known = self._proxies.get(name)
+        if known is None or known.snapshot is not snapshot:
+            inputs = convert.proxy_inputs(snapshot)
+            digest = digest_bytes("inputs", _encode(inputs))
+            known = self._proxies.put(name, _Proxy(snapshot, inputs, digest))
         return known
 
-
-def _name(declaration: Declaration, proxy: ProxyInputs) -> tuple[str, str]:
-    return declaration.digest, digest_bytes("inputs", _encode(proxy))
+    def _expect(self, projection: Projection) -> Expectation:
+        """The expectation of a projection; that of an earlier one that says the same."""
+        policies = as_policies(projection.policies)
+        if projection.alternatives:
+            return expect(projection)
+        name = (policies.layers, projection.unverifiable, projection.notes)
+        return self._made.of(name, lambda: expect(projection))

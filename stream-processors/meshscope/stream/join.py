@@ -22,7 +22,7 @@ from meshscope.stream.decoding import BroadcastEvent
 from meshscope.stream.expectation import Expectations
 from meshscope.stream.judgement import Judge, Project
 from meshscope.stream.judgements import Judgements
-from meshscope.stream.names import Names
+from meshscope.stream.pairs import Pairs
 from meshscope.stream.pods import is_unseen, unseen
 from meshscope.stream.record import ProxyRecord, Statement
 from meshscope.stream.silence import is_silent
@@ -96,7 +96,7 @@ class Join:
         self._world = World(
             Expectations(project),
             self._broadcast.policies,
-            Names(),
+            Pairs(),
             Judgements(),
             judge,
             timing,

@@ -45,8 +45,8 @@ class Judgements:
             snapshot: What it holds.
             judge: Compares; asked only for what is new. What is missing is not remembered.
         """
-        state = snapshot.state
-        name = (expectation.whole, snapshot.root, state.incomplete, snapshot.unreferenced)
+        incomplete = snapshot.state.incomplete
+        name = (expectation.whole, snapshot.root, incomplete, snapshot.unreferenced)
         known = self._found.get(name)
         if known is None:
             found = judge()

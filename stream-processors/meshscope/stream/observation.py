@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from meshscope.comparison.names import SURVIVING
 from meshscope.events.facts import PolicyShard, ShardDigest, ShardEntry
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.policy import Policy
@@ -23,7 +24,6 @@ class Missing:
 def observe(
     held: Iterable[ShardDigest],
     expectation: Expectation,
-    projection: Projection,
     store: PolicyStore,
 ) -> Mapping[PolicyKey, Policy] | Missing:
     """The policies of a snapshot.
@@ -32,13 +32,13 @@ def observe(
     names could differ; of the others, bodies are needed only where the content is none of the
     expected ones.
     """
+    projection = expectation.projection
     differing: list[PolicyShard] = []
     equal: set[Place] = set()
     missing: list[str] = []
     for each in held:
         place = (each.kind, each.shard)
-        means_the_same = expectation.shards.get(place) == each.meaning
-        if means_the_same and place not in expectation.named:
+        if expectation.meaning(place) == each.meaning and each.kind not in SURVIVING:
             equal.add(place)
         elif (shard := store.shard(each.digest)) is None:
             missing.append(each.digest)

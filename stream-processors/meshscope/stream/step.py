@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from meshscope.stream.expectation import CONFIGURATION, ENDPOINTS, Expectations
 from meshscope.stream.judgement import Judge
 from meshscope.stream.judgements import Judgements
-from meshscope.stream.names import Names
+from meshscope.stream.pairs import Pairs
 from meshscope.stream.policy_store import PolicyStore
 from meshscope.stream.record import ProxyRecord
 
@@ -42,14 +42,13 @@ class World:
     """What all decisions have in common.
 
     Attributes:
-        names: Which shards name what is declared.
-        judgements: What was judged before.
+        pairs, judgements: What was judged before, of shards and of proxies.
         log_epoch: Id of the broker's log; part of every fact's id.
     """
 
     expectations: Expectations
     policies: PolicyStore
-    names: Names
+    pairs: Pairs
     judgements: Judgements
     judge: Judge
     timing: Timing

@@ -7,23 +7,20 @@
 Pure: time comes in as a value, and what must be published lies in the outbox of the record.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
-from meshscope.events import convert
-from meshscope.events.facts import ShardDigest, Snapshot, Verdict
+from meshscope.events.facts import Snapshot, Verdict
 from meshscope.policy.canonical import IR_VERSION
-from meshscope.projection.fragments import as_policies
-from meshscope.projection.result import Projection
 from meshscope.stream import findings
 from meshscope.stream.broadcast import Declaration, Unready
 from meshscope.stream.clock_skew import SkewBounds, skew
 from meshscope.stream.delivery import delivery
-from meshscope.stream.expectation import Expectation, meaning_root
+from meshscope.stream.expectation import Expectation
 from meshscope.stream.judgement import Judgement
 from meshscope.stream.observation import Missing, observe
 from meshscope.stream.outbox import Outbox
+from meshscope.stream.pairs import can_be_paired
 from meshscope.stream.pods import is_unseen
 from meshscope.stream.record import ProxyRecord
 from meshscope.stream.silence import is_silent, silenced
@@ -80,18 +77,18 @@ def verify(record: ProxyRecord, declaration: Declaration | Unready, world: World
         return said.cannot_say(declaration.reason, keep=True)
     mesh = world.expectations.mesh(declaration)
     if is_unseen(record):
-        said.deliver(delivery(record, mesh, (), now))
+        said.deliver(delivery(record, world.expectations.inputs(record.snapshot), mesh, (), now))
         return said.nothing()
     obstacle = _obstacle(record.snapshot)
     if obstacle is not None:
-        said.deliver(delivery(record, mesh, (), now))
+        said.deliver(delivery(record, world.expectations.inputs(record.snapshot), mesh, (), now))
         return said.cannot_say(obstacle[1], verdict=obstacle[0], declared=declaration.digest)
     try:
-        inputs = convert.proxy_inputs(record.snapshot)
-        expectation = world.expectations.expectation(declaration, inputs)
+        expectation = world.expectations.expectation(declaration, record.snapshot)
         said.expect(expectation)
-        said.deliver(delivery(record, mesh, expectation.patches, now))
-        found = judgement(record.snapshot, declaration, expectation, world)
+        inputs = world.expectations.inputs(record.snapshot)
+        said.deliver(delivery(record, inputs, mesh, expectation.patches, now))
+        found = judgement(record.snapshot, expectation, world)
     except Exception as failure:
         # A resource or a configuration that nobody thought of must not stop the others.
         reason = f"verification failed: {type(failure).__name__}: {failure}"
@@ -147,52 +144,15 @@ def _obstacle(snapshot: Snapshot) -> tuple[Literal["unknown", "unverifiable"], s
     return None
 
 
-def judgement(
-    snapshot: Snapshot, declaration: Declaration, expectation: Expectation, world: World
-) -> Judgement | Missing:
+def judgement(snapshot: Snapshot, expectation: Expectation, world: World) -> Judgement | Missing:
     """What a comparison says of a snapshot; only shards that differ are compared in full."""
-    proxy = convert.proxy_inputs(snapshot)
 
-    def projection_of_proxy() -> Projection:
-        return world.expectations.projection(declaration, proxy)
+    def judged() -> Judgement | Missing:
+        if can_be_paired(expectation, snapshot):
+            return world.pairs.judgement(expectation, snapshot, world.policies, world.judge)
+        observed = observe(snapshot.shards, expectation, world.policies)
+        if isinstance(observed, Missing):
+            return observed
+        return world.judge(expectation.projection, observed, snapshot)
 
-    if (
-        expectation.closed
-        and expectation.policies
-        and not snapshot.state.incomplete
-        and expectation.root == meaning_root(snapshot.shards)
-    ):
-        names = world.names.agree(snapshot.shards, expectation, projection_of_proxy, world.policies)
-        if isinstance(names, Missing):
-            return names
-        if names:
-            return Judgement("in-sync", policies=expectation.policies, notes=expectation.notes)
-
-    def compared() -> Judgement | Missing:
-        projection = projection_of_proxy()
-        if not expectation.closed or snapshot.state.incomplete:
-            return _compared(snapshot, snapshot.shards, expectation, projection, world)
-        places = world.names.differing(snapshot.shards, expectation)
-        policies = as_policies(projection.policies).within(places)
-        held = [each for each in snapshot.shards if (each.kind, each.shard) in places]
-        narrow = Projection(policies, notes=projection.notes)
-        found = _compared(snapshot, held, expectation, narrow, world)
-        if isinstance(found, Missing):
-            return found
-        return replace(found, policies=found.policies + expectation.policies - len(policies))
-
-    return world.judgements.of(expectation, snapshot, compared)
-
-
-def _compared(
-    snapshot: Snapshot,
-    held: Sequence[ShardDigest],
-    expectation: Expectation,
-    projection: Projection,
-    world: World,
-) -> Judgement | Missing:
-    """What is expected against some of the shards of a snapshot."""
-    observed = observe(held, expectation, projection, world.policies)
-    if isinstance(observed, Missing):
-        return observed
-    return world.judge(projection, observed, snapshot)
+    return world.judgements.of(expectation, snapshot, judged)

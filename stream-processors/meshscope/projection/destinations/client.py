@@ -5,7 +5,7 @@ applies and settings that most clients share; of the client's place only what `r
 counts for endpoints. So most proxies get the same objects.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Final
@@ -31,7 +31,7 @@ from meshscope.projection.destinations.policies import (
     service_destinations,
     service_endpoints,
 )
-from meshscope.projection.fragments import Fragment, Layer
+from meshscope.projection.fragments import Fragment, Layer, Pieces
 from meshscope.projection.inbound.inbound import PASSTHROUGH, passthrough_upstream
 from meshscope.projection.memory import Memory
 from meshscope.projection.services.locality import Place
@@ -133,6 +133,11 @@ class _Cell:
     services: tuple[Service, ...]
     rules: tuple[MergedRule | None, ...]
 
+    @property
+    def host(self) -> str:
+        """The host."""
+        return self.services[0].host
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Near:
@@ -141,7 +146,31 @@ class _Near:
     view: Viewpoint
 
 
-_Cells = Sequence[_Cell]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """The cells of everything that a client sees. Equality is identity."""
+
+    each: tuple[_Cell, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Serving:
+    """Who serves what, and what they accept: something that stands for it, by service.
+
+    Attributes:
+        tokens: By host and namespace.
+    """
+
+    tokens: Mapping[tuple[str, str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What clients that see the same saw last, and what followed from it."""
+
+    rules: ClientRules
+    serving: _Serving
+    cells: _Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +196,10 @@ class Fragments:
     def __init__(self, mesh: object) -> None:
         self._clients: dict[Client, Client] = {}
         self._results: Memory[Any] = Memory(100_000)
+        self._seen: Memory[_Seen] = Memory(2_000)
+        self._changes: Memory[frozenset[str]] = Memory(8)
         self._classes: Memory[_Class] = Memory(2_000)
+        self._pieces = Pieces()
 
     def same(self, client: Client) -> Client:
         """The first settings that were equal, so that looking them up is cheap."""
@@ -176,44 +208,86 @@ class Fragments:
     def shared(self, context: Context, client: Client, view: Viewpoint) -> Layer:
         """The policies of all services, which clients at alike places share."""
         rules, known = context.rules, context.mesh.known
-        cells: _Cells = known.results.of(
-            ("cells", rules), lambda: self._cells(context.scope, rules, known)
-        )
-        keeps: _Keeps = known.results.of(
-            ("keeps", rules, id(client)),
-            lambda: _union({self._keep(cell, known, client) for cell in cells}),
+        sidecar = context.scope.sidecar and context.scope.sidecar.ref
+        seen_from = (context.scope.namespace, sidecar, rules.labels)
+        cells = self._cells(seen_from, context.scope, rules, known)
+        keeps: _Keeps = self._results.of(
+            ("keeps", cells, id(client)),
+            lambda: _union({self._keep(cell, known, client) for cell in cells.each}),
         )
         near = _near(view, keeps)
         unused = context.interception == "NONE"
-        sidecar = context.scope.sidecar and context.scope.sidecar.ref
-        name = (context.scope.namespace, sidecar, rules.labels, id(client), unused, *_place(near))
+        name = (*seen_from, id(client), unused, *_place(near))
         last = self._classes.get(name)
         if last is None or last.cells is not cells:
             layer = self._layer(cells, known, client, near, unused, last)
             last = self._classes.put(name, _Class(cells, layer))
         return last.layer
 
-    def _cells(self, scope: SidecarScope, rules: ClientRules, known: Known) -> _Cells:
-        by_host: dict[str, list[Service]] = {}
-        for service in _real(scope.services):
-            by_host.setdefault(service.host, []).append(service)
-        return [self._cell(tuple(some), rules.all(host), known) for host, some in by_host.items()]
+    def _cells(
+        self, seen_from: Hashable, scope: SidecarScope, rules: ClientRules, known: Known
+    ) -> _Cells:
+        """The cells of what a client sees; the same object while they are the same."""
+        serving = self._serving(known)
+        last = self._seen.get(seen_from)
+        if last is not None and last.rules is rules and last.serving is serving:
+            return last.cells
+        if last is not None and last.rules is rules:
+            changed = self._changed(last.serving, serving)
+            each = tuple(
+                self._cell(cell.services, cell.rules, serving) if cell.host in changed else cell
+                for cell in last.cells.each
+            )
+        else:
+            by_host = self._by_host(scope)
+            each = tuple(self._cell(some, rules.all(h), serving) for h, some in by_host.items())
+        cells = last.cells if last is not None and last.cells.each == each else _Cells(each)
+        self._seen.put(seen_from, _Seen(rules, serving, cells))
+        return cells
 
-    def _cell(
-        self, services: tuple[Service, ...], rules: tuple[MergedRule | None, ...], known: Known
-    ) -> _Cell:
-        serving = tuple(self._serving(service, known) for service in services)
-        found: _Cell = self._results.of((services, rules, serving), lambda: _Cell(services, rules))
+    def _by_host(self, scope: SidecarScope) -> Mapping[str, tuple[Service, ...]]:
+        def made() -> Mapping[str, tuple[Service, ...]]:
+            found: dict[str, list[Service]] = {}
+            for service in _real(scope.services):
+                found.setdefault(service.host, []).append(service)
+            return {host: tuple(some) for host, some in found.items()}
+
+        found: Mapping[str, tuple[Service, ...]] = self._results.of(("hosts", scope), made)
         return found
 
-    def _serving(self, service: Service, known: Known) -> object:
-        """Stands for who serves a service, and what they accept."""
+    def _changed(self, before: _Serving, now: _Serving) -> frozenset[str]:
+        """Hosts whose servers are others, or accept something else, than they were."""
+        tokens = before.tokens
+        return self._changes.of(
+            (before, now),
+            lambda: frozenset(
+                place[0] for place, one in now.tokens.items() if one is not tokens.get(place)
+            ),
+        )
 
-        def made() -> object:
-            seen = self._visible(service, known)
-            return self._results.of(("alike", known.serving(seen), seen.names), object)
+    def _cell(
+        self,
+        services: tuple[Service, ...],
+        rules: tuple[MergedRule | None, ...],
+        serving: _Serving,
+    ) -> _Cell:
+        tokens = tuple(serving.tokens[each.host, each.namespace] for each in services)
+        found: _Cell = self._results.of((services, rules, tokens), lambda: _Cell(services, rules))
+        return found
 
-        return known.results.of(("serving", service), made)
+    def _serving(self, known: Known) -> _Serving:
+        """Who serves what, and what they accept."""
+
+        def made() -> _Serving:
+            return _Serving(
+                {
+                    place: self._results.of(("alike", known.serving(*place), names), object)
+                    for place, names in known.names.items()
+                }
+            )
+
+        found: _Serving = known.results.of("serving", made)
+        return found
 
     def _layer(
         self,
@@ -233,15 +307,22 @@ class Fragments:
                 nearest[keeps] = self._results.of(("near", *_place(near)), lambda: _Near(near))
             return self._fragment(cell, known, client, nearest[keeps])
 
-        if last is not None and len(last.cells) == len(cells):
+        if last is not None and len(last.cells.each) == len(cells.each):
             named, *fragments = last.layer.fragments
             renewed = [
                 old if was is cell else made(cell)
-                for old, was, cell in zip(fragments, last.cells, cells, strict=True)
+                for old, was, cell in zip(fragments, last.cells.each, cells.each, strict=True)
             ]
             return last.layer.with_others((named, *renewed))
-        named = Fragment({p.key: (p,) for p in _named(client, unused=unused)})
-        return Layer((named, *map(made, cells)))
+        named = self._named(client, unused)
+        return Layer((named, *map(made, cells.each)), self._pieces)
+
+    def _named(self, client: Client, unused: bool) -> Fragment:
+        found: Fragment = self._results.of(
+            ("named", id(client), unused),
+            lambda: Fragment({p.key: (p,) for p in _named(client, unused=unused)}),
+        )
+        return found
 
     def _fragment(self, cell: _Cell, known: Known, client: Client, near: _Near) -> Fragment:
         """What the services of a host are for clients at a place."""
@@ -281,9 +362,10 @@ class Fragments:
         view: Viewpoint,
     ) -> Iterator[Policy]:
         """All policies of a service for a client at a place."""
-        seen, serving = self._visible(service, known), self._serving(service, known)
+        seen, serving = self._visible(service, known), self._serving(known)
+        token = serving.tokens[service.host, service.namespace]
         yield from self._results.of(
-            ("destinations", service, rule, world, serving, id(client)),
+            ("destinations", service, rule, world, token, id(client)),
             lambda: service_destinations(seen, rule, world, known, client),
         )
         yield from service_endpoints(seen, rule, world, known, client, view)

@@ -155,10 +155,10 @@ class Known:
         """Who serves a service."""
         return self.instances.of(service.host, service.namespace)
 
-    def serving(self, service: VisibleService) -> Serving:
+    def serving(self, host: str, namespace: str) -> Serving:
         """All that this says of a service but the rules: instances, and what they accept."""
-        instances = self.of(service)
-        modes = [self.servers.modes(service.namespace, {})]
+        instances = self.instances.of(host, namespace)
+        modes = [self.servers.modes(namespace, {})]
         modes += (self.servers.modes(i.namespace, i.labels) for i in instances)
         return instances, tuple(modes)
 

@@ -16,7 +16,7 @@ from meshscope.policy.outbound_listener import OutboundListener
 from meshscope.policy.policy import Policy
 from meshscope.projection.context import Context, Contribution
 from meshscope.projection.durations import milliseconds
-from meshscope.projection.fragments import Fragment, Layer
+from meshscope.projection.fragments import Fragment, Layer, Pieces
 from meshscope.projection.memory import Memory
 from meshscope.projection.outbound.built import BuiltListener, ListenerInputs
 from meshscope.projection.outbound.chains import ChainInputs
@@ -69,6 +69,7 @@ class Shared:
     def __init__(self, mesh: object) -> None:
         self._worlds: Memory[tuple[World, ...]] = Memory(1_000)
         self._layers: Memory[Layer] = Memory(1_000)
+        self._pieces = Pieces()
         self._by_name: Memory[tuple[object, Mapping[str, OutboundListener]]] = Memory(1_000)
 
     def layer(self, context: Context) -> Layer:
@@ -80,7 +81,9 @@ class Shared:
             "rivals", (registry,), lambda _, before: rivals_among(registry.services)
         )
         name = (worlds, own, tuple(rivals.items()))
-        return self._layers.of(name, lambda: _layer(context, worlds, own, rivals))
+        return self._layers.of(
+            name, lambda: Layer(_fragments(context, worlds, own, rivals), self._pieces)
+        )
 
     def by_name(self, context: Context) -> Mapping[str, OutboundListener]:
         """The listeners of a proxy by `address_port`, without the catch-all one."""
@@ -213,9 +216,9 @@ def _fragment(*worlds: Iterable[Policy]) -> Fragment:
     return Fragment(merge([{policy.key: policy for policy in some} for some in worlds]))
 
 
-def _layer(
+def _fragments(
     context: Context, worlds: tuple[World, ...], own: tuple[str, ...], rivals: Rivals
-) -> Layer:
+) -> list[Fragment]:
     if len(worlds) > 1:
         fragments = [_fragment(*(_policies(context, world) for world in worlds))]
     else:
@@ -224,7 +227,7 @@ def _layer(
         fragments = [listeners, *(_others(context, world) if own else world.others)]
     if rivals:
         fragments = [Fragment(with_rivals(each.outcomes, rivals)) for each in fragments]
-    return Layer(fragments)
+    return fragments
 
 
 def _own_places(worlds: Iterable[World], context: Context) -> tuple[str, ...]:

@@ -9,13 +9,14 @@ https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, Literal
 
 from meshscope.events.resource import Resource
+from meshscope.projection.memory import Memory
 from meshscope.projection.services.locality import Place
 from meshscope.projection.services.owners import workload_name
 
@@ -143,6 +144,10 @@ def _first(labels: Labels, names: Iterable[str]) -> str | None:
     return next((labels[name] for name in names if name in labels), None)
 
 
+Slices = Memory[tuple[object, tuple[Instance, ...]]]
+"""Instances of EndpointSlices, by the identity of all that was read for them."""
+
+
 @dataclass(frozen=True, eq=False)
 class InstanceIndex:
     """All instances, by host and namespace of the service.
@@ -153,6 +158,7 @@ class InstanceIndex:
         trust_domain: Of the mesh.
         domain: DNS domain of the cluster.
         earlier: Instances of earlier resources, which stay where they are alike.
+        slices: What EndpointSlices said before, for the same cluster, trust domain and domain.
     """
 
     resources: tuple[Resource, ...]
@@ -160,6 +166,7 @@ class InstanceIndex:
     trust_domain: str = "cluster.local"
     domain: str = "cluster.local"
     earlier: Mapping[tuple[str, str], tuple[Instance, ...]] = field(default_factory=dict)
+    slices: Slices = field(default_factory=lambda: Memory(20_000))
 
     def of(self, host: str, namespace: str) -> tuple[Instance, ...]:
         """Instances of every port of a service."""
@@ -200,14 +207,31 @@ class InstanceIndex:
             for service, instances in found.items()
         }
 
-    def _of_slice(self, piece: Resource) -> Iterator[Instance]:
-        for endpoint in piece.body.get("endpoints") or ():
-            target = endpoint.get("targetRef") or {}
-            pod = None
-            if target.get("kind") == "Pod":
-                pod = self._pods.get((target.get("namespace", ""), target.get("name", "")))
-                if pod is None:
-                    continue
+    def _of_slice(self, piece: Resource) -> Sequence[Instance]:
+        """The instances of a slice; the same while it, its Pods and their nodes are."""
+        endpoints = [(each, self._target(each)) for each in piece.body.get("endpoints") or ()]
+        pods = [pod for _, pod in endpoints if isinstance(pod, Resource)]
+        read = (piece, *pods, *(self._nodes.get(pod.spec.get("nodeName", "")) for pod in pods))
+        # What is read is kept as well, so that its identity stays its own.
+        return self.slices.of(
+            tuple(map(id, read)), lambda: (read, tuple(self._of_endpoints(piece, endpoints)))
+        )[1]
+
+    def _target(self, endpoint: Json) -> Resource | Literal["unknown"] | None:
+        """The Pod that an endpoint is; None: it is no Pod; `unknown`: one that is not declared."""
+        target = endpoint.get("targetRef") or {}
+        if target.get("kind") != "Pod":
+            return None
+        return self._pods.get((target.get("namespace", ""), target.get("name", "")), "unknown")
+
+    def _of_endpoints(
+        self,
+        piece: Resource,
+        endpoints: Iterable[tuple[Json, Resource | Literal["unknown"] | None]],
+    ) -> Iterator[Instance]:
+        for endpoint, pod in endpoints:
+            if pod == "unknown":
+                continue
             health = _health(endpoint.get("conditions") or {})
             for address in endpoint.get("addresses") or ():
                 for port in piece.body.get("ports") or ():
@@ -269,9 +293,18 @@ class InstanceIndex:
                     )
 
     def _workload_entries(self, namespace: str, selector: Labels) -> Iterator[Resource]:
-        for entry in self._kinds.get("WorkloadEntry", ()):
-            if entry.namespace == namespace and selector.items() <= entry_labels(entry).items():
+        for entry in self._entries.get(namespace, ()):
+            labels = {**entry.labels, **(entry.spec.get("labels") or {})}
+            if selector.items() <= labels.items():
                 yield entry
+
+    @cached_property
+    def _entries(self) -> Mapping[str, list[Resource]]:
+        """WorkloadEntries by namespace."""
+        found: dict[str, list[Resource]] = defaultdict(list)
+        for entry in self._kinds.get("WorkloadEntry", ()):
+            found[entry.namespace].append(entry)
+        return found
 
     def _of_service_entry(self, entry: Resource, host: str) -> Iterator[Instance]:
         spec = entry.spec
@@ -358,8 +391,9 @@ _FIELDS = attrgetter(*(field.name for field in fields(Instance)))
 
 def _same_or_new(found: tuple[Instance, ...], known: tuple[Instance, ...]) -> tuple[Instance, ...]:
     """The known instances if they are alike, so that what follows from them is known too."""
-    alike = len(found) == len(known) and all(
-        _FIELDS(one) == _FIELDS(other) for one, other in zip(found, known, strict=True)
+    alike = found == known or (
+        len(found) == len(known)
+        and all(_FIELDS(one) == _FIELDS(other) for one, other in zip(found, known, strict=True))
     )
     return known if alike else found
 

@@ -1,0 +1,178 @@
+"""What proxies hold instead of what they should, shard by shard, judged once for all of them.
+
+Most proxies that differ do so in the same shards: a change of one resource touches one piece of a
+projection, and hundreds of proxies hold the shard that was right before. So it is a pair of an
+expected and an observed shard that is compared and judged, and a proxy is what its pairs come to.
+That holds where nothing is left open, and where nothing that is not explained stands in the
+configuration, for that may stand in any part of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
+
+from meshscope.comparison.names import SURVIVING, other_names
+from meshscope.events.facts import PolicyShard, ShardDigest, ShardEntry, Snapshot
+from meshscope.policy.key import PolicyKey
+from meshscope.policy.kinds import Kind
+from meshscope.policy.policy import Policy
+from meshscope.projection.fragments import Piece
+from meshscope.projection.memory import Memory
+from meshscope.projection.result import Projection
+from meshscope.stream.expectation import Expectation
+from meshscope.stream.judgement import Judge, Judgement
+from meshscope.stream.observation import Missing, sources
+from meshscope.stream.policy_store import PolicyStore
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Differing:
+    """The policies of a shard of which content or names are not as expected.
+
+    Equality is identity.
+    """
+
+    expected: Mapping[PolicyKey, Policy]
+    observed: Mapping[PolicyKey, Policy]
+
+
+_NOTHING: Final = Differing({}, {})
+
+
+class Pairs:
+    """Pairs of shards, and how they were judged.
+
+    Args:
+        size: After this number of new ones those are forgotten that nobody asked for since the last
+            time.
+    """
+
+    def __init__(self, size: int = 20_000) -> None:
+        self._differing: Memory[Differing] = Memory(size)
+        self._judged: Memory[Judgement] = Memory(size)
+
+    def judgement(
+        self, expectation: Expectation, snapshot: Snapshot, store: PolicyStore, judge: Judge
+    ) -> Judgement | Missing:
+        """What a comparison says of a proxy of which `can_be_paired` holds.
+
+        Args:
+            expectation: What it should hold.
+            snapshot: What it holds.
+            store: Shards and bodies by digest.
+            judge: Compares policies.
+        """
+        missing: list[str] = []
+        found: list[tuple[Differing, Judgement]] = []
+        for piece, shard in _pairs(expectation, snapshot):
+            differing = self._of(piece, shard, store)
+            if isinstance(differing, Missing):
+                missing += differing.digests
+            elif differing is not _NOTHING:
+                found.append((differing, self._judge(differing, snapshot, judge)))
+        if missing:
+            return Missing(tuple(sorted(set(missing))))
+        differences = [each for _, judged in found for each in judged.differences]
+        equivalents = [each for _, judged in found for each in judged.equivalents]
+        more = sum(judged.policies - len(differing.expected) for differing, judged in found)
+        return Judgement(
+            "drift" if differences else "in-sync",
+            tuple(sorted(differences, key=lambda each: _ORDER(each.key))),
+            equivalents=tuple(
+                sorted(equivalents, key=lambda each: _ORDER(PolicyKey.parse(each.key)))
+            ),
+            policies=len(expectation.projection.policies) + more,
+            notes=expectation.projection.notes,
+        )
+
+    def _of(
+        self, piece: Piece | None, shard: ShardDigest | None, store: PolicyStore
+    ) -> Differing | Missing:
+        name = (piece and piece.digest, shard and shard.digest)
+        known = self._differing.get(name)
+        if known is not None:
+            return known
+        held = None if shard is None else store.shard(shard.digest)
+        if shard is not None and held is None:
+            return Missing((shard.digest,))
+        found = _differing(piece, held, store)
+        return found if isinstance(found, Missing) else self._differing.put(name, found)
+
+    def _judge(self, differing: Differing, snapshot: Snapshot, judge: Judge) -> Judgement:
+        # Whether something is referred to decides only about what nothing declares.
+        is_extra = not differing.observed.keys() <= differing.expected.keys()
+        name = (differing, snapshot.unreferenced if is_extra else ())
+        return self._judged.of(
+            name, lambda: judge(Projection(differing.expected), differing.observed, snapshot)
+        )
+
+
+def can_be_paired(expectation: Expectation, snapshot: Snapshot) -> bool:
+    """Whether what a proxy holds can be judged shard by shard."""
+    return (
+        expectation.closed
+        and not snapshot.state.incomplete
+        and bool(expectation.pieces)
+        and not any(each.kind == Kind.EXTENSION for each in snapshot.shards)
+        and not any(kind == Kind.EXTENSION for kind, _ in expectation.pieces)
+    )
+
+
+_ORDER: Final = attrgetter("kind", "parts")
+"""The order of `PolicyKey`, in terms that are compared faster."""
+
+
+def _pairs(
+    expectation: Expectation, snapshot: Snapshot
+) -> Iterator[tuple[Piece | None, ShardDigest | None]]:
+    """Shards that differ, or that may at least name other resources."""
+    left = dict(expectation.pieces)
+    for shard in snapshot.shards:
+        piece = left.pop((shard.kind, shard.shard), None)
+        if piece is None or shard.kind in SURVIVING or piece.meaning != shard.meaning:
+            yield piece, shard
+    for piece in left.values():
+        yield piece, None
+
+
+def _differing(
+    piece: Piece | None, shard: PolicyShard | None, store: PolicyStore
+) -> Differing | Missing:
+    left = {} if shard is None else {entry.key: entry for entry in shard.entries}
+    expected: dict[PolicyKey, Policy] = {}
+    observed: dict[PolicyKey, Policy] = {}
+    missing: list[str] = []
+    piece = piece or Piece(("", 0), ())
+    for wanted in piece.entries:
+        held = left.pop(wanted.key, None)
+        key = PolicyKey.parse(wanted.key)
+        if (
+            held is not None
+            and held.digest == wanted.digest
+            and not other_names(key.kind, wanted.sources, sources(held))
+        ):
+            continue
+        policy = expected[key] = piece.policy(key)
+        if held is None:
+            continue
+        if held.digest == policy.digest:
+            observed[key] = Policy(key, policy.content, sources(held))
+        elif (found := _held(key, held, store)) is None:
+            missing.append(held.digest)
+        else:
+            observed[key] = found
+    for entry in left.values():
+        key = PolicyKey.parse(entry.key)
+        if (found := _held(key, entry, store)) is None:
+            missing.append(entry.digest)
+        else:
+            observed[key] = found
+    if missing:
+        return Missing(tuple(missing))
+    return Differing(expected, observed) if expected or observed else _NOTHING
+
+
+def _held(key: PolicyKey, entry: ShardEntry, store: PolicyStore) -> Policy | None:
+    content = store.content(entry.digest)
+    return None if content is None else Policy(key, content, sources(entry))
