@@ -5,7 +5,7 @@ under a name is right whatever was declared meanwhile. What has not been asked f
 again was made is forgotten.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from operator import attrgetter, is_
 from typing import Any, Final, Generic, TypeVar, cast
@@ -71,11 +71,16 @@ class Kept:
             make: Makes it from the inputs, given what it was before.
         """
         known = self._latest.get(name)
-        if known is not None and len(known[0]) == len(inputs) and all(map(is_, known[0], inputs)):
+        if known is not None and same_objects(known[0], inputs):
             return cast(V, known[1])
         made = make(inputs, None if known is None else known[1])
         self._latest[name] = (inputs, made)
         return made
+
+
+def same_objects(one: Sequence[object], other: Sequence[object]) -> bool:
+    """Whether two sequences hold the same objects in the same order."""
+    return one is other or (len(one) == len(other) and all(map(is_, one, other)))
 
 
 class Alike(Generic[V]):

@@ -1,13 +1,13 @@
 """What every proxy of a mesh shares: settings, services, VirtualServices, rules, scopes."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, TypeVar, cast
 
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.resource import Resource
-from meshscope.projection.declared.declarations import Declarations, declarations
+from meshscope.projection.declared.declarations import Declarations
 from meshscope.projection.declared.visibility import PRIVATE, Visible, by_visibility
 from meshscope.projection.destinations.client_rules import ClientRules
 from meshscope.projection.destinations.destination_rule import RuleIndex
@@ -133,7 +133,7 @@ class Mesh:
                 self.cluster,
                 self.config.trust_domain,
                 self.domain,
-                {} if before is None else before.by_service,
+                None if before is None else before.known,
                 keep("slices", (), lambda _, __: Memory(20_000)),
             ),
         )
@@ -225,7 +225,7 @@ def _sources(spec: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
 
 def build_mesh(
     control_plane: ControlPlane,
-    resources: Iterable[Resource],
+    declared: Declarations,
     *,
     version: str,
     cluster: str,
@@ -237,7 +237,7 @@ def build_mesh(
 
     Args:
         control_plane: The control plane.
-        resources: All resources, with ages that are known or assumed.
+        declared: All resources, with ages that are known or assumed.
         version: Istio's version; empty: not known.
         cluster: Kubernetes cluster id.
         domain: DNS domain of the cluster.
@@ -245,10 +245,10 @@ def build_mesh(
         before: An earlier mesh, of which all is taken over that is the same.
     """
     if before is not None and before.control_plane == control_plane:
-        return replace(before, declared=declarations(resources), notes=notes)
+        return replace(before, declared=declared, notes=notes)
     return Mesh(
         control_plane,
-        declarations(resources),
+        declared,
         mesh_config(control_plane.mesh_config),
         features(version, control_plane.environment),
         cluster,

@@ -13,7 +13,7 @@ from typing import Final
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.proxy import ProxyInputs
 from meshscope.events.resource import Resource
-from meshscope.projection.declared.declarations import possible_ages
+from meshscope.projection.declared.declarations import declarations, possible_ages
 from meshscope.projection.declared.discovery import discovered
 from meshscope.projection.mesh import DEFAULT_DOMAIN, Mesh, build_mesh
 
@@ -54,18 +54,19 @@ def meshes(
     if found is None:
         selectors = control_plane.mesh_config.get("discoverySelectors") or ()
         seen, notes = discovered(resources, selectors)
-        worlds = possible_ages(seen, domain)
+        latest = _latest(key)
+        worlds = possible_ages(declarations(seen, latest[0].declared if latest else None), domain)
         built = tuple(
             build_mesh(
                 control_plane,
-                aged,
+                declared,
                 version=version,
                 cluster=cluster,
                 domain=domain,
                 notes=notes,
                 before=before,
             )
-            for aged, before in zip_longest(worlds, _latest(key)[: len(worlds)])
+            for declared, before in zip_longest(worlds, latest[: len(worlds)])
         )
         found = _built[key] = _Built(control_plane, resources, built)
     _built.move_to_end(key)

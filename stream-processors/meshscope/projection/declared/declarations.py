@@ -9,11 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Final
 
 from meshscope.events.resource import Resource
 from meshscope.projection.declared.age import oldest_first
 from meshscope.projection.declared.contests import contests
+from meshscope.projection.memory import same_objects
 
 RELEVANT: Final[Mapping[str, str]] = {
     "": "Namespace Node Pod Service",
@@ -35,49 +37,84 @@ _KINDS: Final = frozenset(
 
 
 @dataclass(frozen=True, eq=False)
+class OfKind:
+    """All resources of a kind.
+
+    Attributes:
+        given: As they were given.
+        ordered: In canonical order.
+    """
+
+    given: Sequence[Resource]
+    ordered: tuple[Resource, ...]
+
+    @cached_property
+    def by_name(self) -> Mapping[tuple[str, str], Resource]:
+        """By namespace and name."""
+        return {(resource.namespace, resource.name): resource for resource in self.ordered}
+
+    @cached_property
+    def by_namespace(self) -> Mapping[str, tuple[Resource, ...]]:
+        """By namespace, in canonical order."""
+        found: dict[str, list[Resource]] = defaultdict(list)
+        for resource in self.ordered:
+            found[resource.namespace].append(resource)
+        return {name: tuple(some) for name, some in found.items()}
+
+
+@dataclass(frozen=True, eq=False)
 class Declarations:
     """All resources that matter.
 
     Attributes:
-        by_kind: In canonical order.
+        kinds: By kind.
     """
 
-    by_kind: Mapping[str, tuple[Resource, ...]]
+    kinds: Mapping[str, OfKind]
+
+    @property
+    def by_kind(self) -> Mapping[str, tuple[Resource, ...]]:
+        """By kind, in canonical order."""
+        return {kind: some.ordered for kind, some in self.kinds.items()}
 
     def named(self, kind: str, namespace: str, name: str) -> Resource | None:
         """A resource by its name; None: there is none."""
-        return self._by_name.get((kind, namespace, name))
-
-    @cached_property
-    def _by_name(self) -> Mapping[tuple[str, str, str], Resource]:
-        return {(r.kind, r.namespace, r.name): r for some in self.by_kind.values() for r in some}
+        some = self.kinds.get(kind)
+        return None if some is None else some.by_name.get((namespace, name))
 
     def within(self, kind: str, *namespaces: str) -> tuple[Resource, ...]:
         """The resources of a kind that lie in some namespaces, namespace after namespace."""
-        known = self._by_namespace.get(kind)
-        if known is None:
-            found: dict[str, list[Resource]] = defaultdict(list)
-            for resource in self.by_kind.get(kind, ()):
-                found[resource.namespace].append(resource)
-            known = self._by_namespace[kind] = {name: tuple(some) for name, some in found.items()}
+        some = self.kinds.get(kind)
+        if some is None:
+            return ()
+        known = some.by_namespace
         return tuple(r for name in dict.fromkeys(namespaces) for r in known.get(name, ()))
-
-    @cached_property
-    def _by_namespace(self) -> dict[str, Mapping[str, tuple[Resource, ...]]]:
-        return {}
 
     def of(self, *kinds: str) -> tuple[Resource, ...]:
         """The resources of some kinds, kind after kind."""
-        return tuple(resource for kind in kinds for resource in self.by_kind.get(kind, ()))
+        found = [some.ordered for kind in kinds if (some := self.kinds.get(kind)) is not None]
+        return found[0] if len(found) == 1 else tuple(chain.from_iterable(found))
 
 
-def declarations(resources: Iterable[Resource]) -> Declarations:
-    """Sort resources; those whose age is unknown count as the oldest."""
+def declarations(resources: Iterable[Resource], before: Declarations | None = None) -> Declarations:
+    """Sort resources; those whose age is unknown count as the oldest.
+
+    Args:
+        resources: All resources.
+        before: Earlier ones; kinds of which nothing has changed are taken over.
+    """
     found: dict[str, list[Resource]] = defaultdict(list)
     for resource in resources:
         if (resource.group, resource.kind) in _KINDS:
             found[resource.kind].append(resource)
-    return Declarations({kind: tuple(sorted(some, key=seniority)) for kind, some in found.items()})
+    known = {} if before is None else before.kinds
+    return Declarations({kind: _of_kind(some, known.get(kind)) for kind, some in found.items()})
+
+
+def _of_kind(given: Sequence[Resource], before: OfKind | None) -> OfKind:
+    if before is not None and same_objects(given, before.given):
+        return before
+    return OfKind(given, tuple(sorted(given, key=seniority)))
 
 
 def seniority(resource: Resource) -> tuple[str, str, str]:
@@ -85,24 +122,24 @@ def seniority(resource: Resource) -> tuple[str, str, str]:
     return resource.created_at or "", resource.name, resource.namespace
 
 
-def possible_ages(resources: Iterable[Resource], domain: str) -> tuple[tuple[Resource, ...], ...]:
+def possible_ages(declared: Declarations, domain: str) -> tuple[Declarations, ...]:
     """The resources in every world that unknown ages allow; the first is as given.
 
     In each of the others one contest has another outcome: contests do not depend on each other, so
     they need not be combined. Its members have made-up ages there.
 
     Args:
-        resources: All resources.
+        declared: All resources.
         domain: DNS domain of the cluster.
     """
-    given = tuple(resources)
-    found = [given]
-    for contest in contests(declarations(given).by_kind, domain):
+    found = [declared]
+    for contest in contests(declared.by_kind, domain):
         canonical = sorted(contest, key=seniority)
         for order in oldest_first(canonical):
             if list(order) != canonical:
                 aged = {id(old): new for old, new in zip(order, _aged(order), strict=True)}
-                found.append(tuple(aged.get(id(resource), resource) for resource in given))
+                given = (one for some in declared.kinds.values() for one in some.given)
+                found.append(declarations((aged.get(id(one), one) for one in given), declared))
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ counts for endpoints. So most proxies get the same objects.
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -281,13 +282,19 @@ class Fragments:
         def made() -> _Serving:
             return _Serving(
                 {
-                    place: self._results.of(("alike", known.serving(*place), names), object)
+                    place: self._results.of(
+                        (known.servers, place, known.instances.of(*place), names),
+                        partial(self._token, known, place, names),
+                    )
                     for place, names in known.names.items()
                 }
             )
 
         found: _Serving = known.results.of("serving", made)
         return found
+
+    def _token(self, known: Known, place: tuple[str, str], names: tuple[str, ...]) -> object:
+        return self._results.of(("alike", known.serving(*place), names), object)
 
     def _layer(
         self,

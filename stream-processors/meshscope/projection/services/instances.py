@@ -10,6 +10,7 @@ https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from operator import attrgetter
@@ -148,6 +149,20 @@ Slices = Memory[tuple[object, tuple[Instance, ...]]]
 """Instances of EndpointSlices, by the identity of all that was read for them."""
 
 
+_Service = tuple[str, str]
+"""Host and namespace."""
+
+ByService = Mapping[_Service, tuple[Instance, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Earlier resources, in the same mesh, and the instances that they gave."""
+
+    resources: tuple[Resource, ...]
+    by_service: ByService
+
+
 @dataclass(frozen=True, eq=False)
 class InstanceIndex:
     """All instances, by host and namespace of the service.
@@ -157,7 +172,7 @@ class InstanceIndex:
         cluster: Kubernetes cluster id.
         trust_domain: Of the mesh.
         domain: DNS domain of the cluster.
-        earlier: Instances of earlier resources, which stay where they are alike.
+        earlier: What earlier resources gave, which stays where it is alike.
         slices: What EndpointSlices said before, for the same cluster, trust domain and domain.
     """
 
@@ -165,7 +180,7 @@ class InstanceIndex:
     cluster: str = "Kubernetes"
     trust_domain: str = "cluster.local"
     domain: str = "cluster.local"
-    earlier: Mapping[tuple[str, str], tuple[Instance, ...]] = field(default_factory=dict)
+    earlier: "Earlier | None" = None
     slices: Slices = field(default_factory=lambda: Memory(20_000))
 
     def of(self, host: str, namespace: str) -> tuple[Instance, ...]:
@@ -188,24 +203,51 @@ class InstanceIndex:
         return {node.name: node.labels for node in self._kinds.get("Node", ())}
 
     @cached_property
-    def by_service(self) -> Mapping[tuple[str, str], tuple[Instance, ...]]:
+    def by_service(self) -> ByService:
         """All instances by host and namespace of their service."""
-        found: dict[tuple[str, str], list[Instance]] = defaultdict(list)
+        touched = self._touched()
+        found: dict[_Service, list[Instance]] = defaultdict(list)
         for piece in self._kinds.get("EndpointSlice", ()):
-            name = piece.labels.get(SERVICE_NAME)
-            if name and piece.body.get("addressType") != "FQDN":
-                host = f"{name}.{piece.namespace}.svc.{self.domain}"
-                found[host, piece.namespace] += self._of_slice(piece)
-        for service in self._kinds.get("Service", ()):
-            host = f"{service.name}.{service.namespace}.svc.{self.domain}"
-            found[host, service.namespace] += self._of_workload_entries(service)
+            service = _of_piece(piece, self.domain)
+            if service is not None and (touched is None or service in touched):
+                found[service] += self._of_slice(piece)
+        for declared in self._kinds.get("Service", ()):
+            service = _named(declared.name, declared.namespace, self.domain)
+            if touched is None or service in touched:
+                found[service] += self._of_workload_entries(declared)
         for entry in self._kinds.get("ServiceEntry", ()):
             for host in dict.fromkeys(entry.spec.get("hosts") or ()):
-                found[host, entry.namespace] += self._of_service_entry(entry, host)
-        return {
-            service: _same_or_new(tuple(instances), self.earlier.get(service, ()))
+                service = (host, entry.namespace)
+                if touched is None or service in touched:
+                    found[service] += self._of_service_entry(entry, host)
+        known = {} if self.earlier is None else self.earlier.by_service
+        made = {
+            service: _same_or_new(tuple(instances), known.get(service, ()))
             for service, instances in found.items()
         }
+        if touched is None:
+            return made
+        return {k: some for k, some in known.items() if k not in touched} | made
+
+    def _touched(self) -> AbstractSet[_Service] | None:
+        """The services whose instances may be others than they were; None: any.
+
+        Endpoints change all the time, and mostly nothing else does.
+        """
+        if self.earlier is None:
+            return None
+        before = {id(resource): resource for resource in self.earlier.resources}
+        now = {id(resource): resource for resource in self.resources}
+        changed = [before.get(one) or now[one] for one in before.keys() ^ now.keys()]
+        if any(resource.kind != "EndpointSlice" for resource in changed):
+            return None
+        found = (_of_piece(resource, self.domain) for resource in changed)
+        return {service for service in found if service is not None}
+
+    @property
+    def known(self) -> "Earlier":
+        """What a later index takes over."""
+        return Earlier(self.resources, self.by_service)
 
     def _of_slice(self, piece: Resource) -> Sequence[Instance]:
         """The instances of a slice; the same while it, its Pods and their nodes are."""
@@ -299,6 +341,14 @@ class InstanceIndex:
                 yield entry
 
     @cached_property
+    def _pods_of(self) -> Mapping[str, list[Resource]]:
+        """Pods by namespace."""
+        found: dict[str, list[Resource]] = defaultdict(list)
+        for pod in self._kinds.get("Pod", ()):
+            found[pod.namespace].append(pod)
+        return found
+
+    @cached_property
     def _entries(self) -> Mapping[str, list[Resource]]:
         """WorkloadEntries by namespace."""
         found: dict[str, list[Resource]] = defaultdict(list)
@@ -345,14 +395,9 @@ class InstanceIndex:
             yield self._entry_instance(
                 found.spec, found.namespace, _entry_name(found), (port, port_name), found.labels
             )
-        for pod in self._kinds.get("Pod", ()):
+        for pod in self._pods_of.get(entry.namespace, ()):
             address = (pod.body.get("status") or {}).get("podIP")
-            if (
-                pod.namespace == entry.namespace
-                and selector.items() <= pod.labels.items()
-                and address
-                and _is_ready(pod)
-            ):
+            if selector.items() <= pod.labels.items() and address and _is_ready(pod):
                 yield self._pod_instance(pod, address, target, port_name, "healthy")
 
     def _entry_instance(
@@ -387,6 +432,18 @@ class InstanceIndex:
 
 
 _FIELDS = attrgetter(*(field.name for field in fields(Instance)))
+
+
+def _named(name: str, namespace: str, domain: str) -> _Service:
+    return f"{name}.{namespace}.svc.{domain}", namespace
+
+
+def _of_piece(piece: Resource, domain: str) -> _Service | None:
+    """The service of an EndpointSlice; None: it is of none, or has no addresses."""
+    name = piece.labels.get(_SERVICE_NAME)
+    if not name or piece.body.get("addressType") == "FQDN":
+        return None
+    return _named(name, piece.namespace, domain)
 
 
 def _same_or_new(found: tuple[Instance, ...], known: tuple[Instance, ...]) -> tuple[Instance, ...]:
