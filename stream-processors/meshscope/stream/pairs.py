@@ -13,7 +13,13 @@ from operator import attrgetter
 from typing import Final
 
 from meshscope.comparison.names import SURVIVING, other_names
-from meshscope.events.facts import PolicyShard, ShardDigest, ShardEntry, Snapshot
+from meshscope.events.facts import (
+    EquivalentDifference,
+    PolicyShard,
+    ShardDigest,
+    ShardEntry,
+    Snapshot,
+)
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
 from meshscope.policy.policy import Policy
@@ -21,7 +27,7 @@ from meshscope.projection.fragments import Piece
 from meshscope.projection.memory import Memory
 from meshscope.projection.result import Projection
 from meshscope.stream.expectation import Expectation
-from meshscope.stream.judgement import Judge, Judgement
+from meshscope.stream.judgement import Difference, Judge, Judgement
 from meshscope.stream.observation import Missing, sources
 from meshscope.stream.policy_store import PolicyStore
 
@@ -40,6 +46,20 @@ class Differing:
 _NOTHING: Final = Differing({}, {})
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is said of the policies of a shard that are not as expected.
+
+    Attributes:
+        differences, equivalents: As in `Judgement`.
+        more: Number of policies that are not expected.
+    """
+
+    differences: tuple[Difference, ...]
+    equivalents: tuple[EquivalentDifference, ...]
+    more: int
+
+
 class Pairs:
     """Pairs of shards, and how they were judged.
 
@@ -50,7 +70,8 @@ class Pairs:
 
     def __init__(self, size: int = 20_000) -> None:
         self._differing: Memory[Differing] = Memory(size)
-        self._judged: Memory[Judgement] = Memory(size)
+        self._judged: Memory[_Judged] = Memory(size)
+        self._policies: Memory[Judgement] = Memory(size)
 
     def judgement(
         self, expectation: Expectation, snapshot: Snapshot, store: PolicyStore, judge: Judge
@@ -64,18 +85,18 @@ class Pairs:
             judge: Compares policies.
         """
         missing: list[str] = []
-        found: list[tuple[Differing, Judgement]] = []
+        found: list[_Judged] = []
         for piece, shard in _pairs(expectation, snapshot):
             differing = self._of(piece, shard, store)
             if isinstance(differing, Missing):
                 missing += differing.digests
             elif differing is not _NOTHING:
-                found.append((differing, self._judge(differing, snapshot, judge)))
+                found.append(self._judge(differing, snapshot, judge))
         if missing:
             return Missing(tuple(sorted(set(missing))))
-        differences = [each for _, judged in found for each in judged.differences]
-        equivalents = [each for _, judged in found for each in judged.equivalents]
-        more = sum(judged.policies - len(differing.expected) for differing, judged in found)
+        differences = [each for judged in found for each in judged.differences]
+        equivalents = [each for judged in found for each in judged.equivalents]
+        more = sum(judged.more for judged in found)
         return Judgement(
             "drift" if differences else "in-sync",
             tuple(sorted(differences, key=lambda each: _ORDER(each.key))),
@@ -99,12 +120,35 @@ class Pairs:
         found = _differing(piece, held, store)
         return found if isinstance(found, Missing) else self._differing.put(name, found)
 
-    def _judge(self, differing: Differing, snapshot: Snapshot, judge: Judge) -> Judgement:
+    def _judge(self, differing: Differing, snapshot: Snapshot, judge: Judge) -> _Judged:
         # Whether something is referred to decides only about what nothing declares.
-        is_extra = not differing.observed.keys() <= differing.expected.keys()
-        name = (differing, snapshot.unreferenced if is_extra else ())
-        return self._judged.of(
-            name, lambda: judge(Projection(differing.expected), differing.observed, snapshot)
+        extra = differing.observed.keys() - differing.expected.keys()
+        name = (differing, snapshot.unreferenced if extra else ())
+
+        def judged() -> _Judged:
+            keys = sorted(differing.expected.keys() | extra)
+            found = [self._policy(key, differing, snapshot, judge) for key in keys]
+            return _Judged(
+                tuple(each for one in found for each in one.differences),
+                tuple(each for one in found for each in one.equivalents),
+                sum(one.policies for one in found) - len(differing.expected),
+            )
+
+        return self._judged.of(name, judged)
+
+    def _policy(
+        self, key: PolicyKey, differing: Differing, snapshot: Snapshot, judge: Judge
+    ) -> Judgement:
+        """What is said of one policy, which needs no other: nothing is left open."""
+        expected, observed = differing.expected.get(key), differing.observed.get(key)
+        is_idle = expected is None and str(key) in snapshot.unreferenced
+        return self._policies.of(
+            (key, _said(expected), _said(observed), is_idle),
+            lambda: judge(
+                Projection({} if expected is None else {key: expected}),
+                {} if observed is None else {key: observed},
+                snapshot,
+            ),
         )
 
 
@@ -117,6 +161,11 @@ def can_be_paired(expectation: Expectation, snapshot: Snapshot) -> bool:
         and not any(each.kind == Kind.EXTENSION for each in snapshot.shards)
         and not any(kind == Kind.EXTENSION for kind, _ in expectation.pieces)
     )
+
+
+def _said(policy: Policy | None) -> tuple[object, ...] | None:
+    """All that a judgement reads of a policy besides its key."""
+    return None if policy is None else (policy.digest, policy.sources)
 
 
 _ORDER: Final = attrgetter("kind", "parts")
