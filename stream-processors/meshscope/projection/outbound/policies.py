@@ -113,15 +113,14 @@ class Shared:
 
     def _workloads(self, context: Context) -> tuple[object, ...]:
         """Who serves services without load balancing, whose workloads have listeners each."""
-        known = context.mesh.known
-        instances = known.instances
+        scope, known = context.scope, context.mesh.known
+        services: tuple[Service, ...] = context.mesh.of_scopes.of(
+            ("without load balancing", scope),
+            lambda: tuple(one for one in scope.services if one.resolution == "none"),
+        )
         found: tuple[object, ...] = known.results.of(
-            ("workloads", context.scope),
-            lambda: tuple(
-                instances.of(service.host, service.namespace)
-                for service in context.scope.services
-                if service.resolution == "none"
-            ),
+            ("workloads", services),
+            lambda: tuple(known.instances.of(one.host, one.namespace) for one in services),
         )
         return found
 
@@ -161,7 +160,7 @@ def _world(context: Context, number: int, settings: tuple[object, ...]) -> World
     routes = route_tables(
         tables,
         context.scope,
-        _table_settings(context, number, settings),
+        _table_settings(context, number, settings[1:]),
         context.mesh.remembered(RouteMemory),
     )
     addresses = frozenset(address for address, _ in listeners)
