@@ -1,7 +1,7 @@
 """What a proxy should hold, as digests: the cheap side of most comparisons."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
@@ -10,7 +10,7 @@ import msgspec
 
 from meshscope.analysis.mesh import DeclaredMesh, declared_mesh
 from meshscope.events import convert
-from meshscope.events.facts import ShardDigest, Snapshot
+from meshscope.events.facts import Snapshot
 from meshscope.events.proxy import ProxyInputs
 from meshscope.policy.canonical import digest_bytes
 from meshscope.policy.kinds import Kind
@@ -72,12 +72,6 @@ class Expectation:
         """`Shard.meaning` of a shard; None: there is no policy in it."""
         piece = self.pieces.get(place)
         return None if piece is None else piece.meaning
-
-    def is_met_by(self, shards: Sequence[ShardDigest]) -> bool:
-        """Whether shards mean what is expected; names may differ."""
-        return len(shards) == len(self.pieces) and all(
-            each.meaning == self.meaning((each.kind, each.shard)) for each in shards
-        )
 
 
 def expect(projection: Projection) -> Expectation:
