@@ -16,7 +16,7 @@ from meshscope.stream.clipping import MAX_EQUIVALENTS
 from meshscope.stream.expectation import Expectations, expect
 from meshscope.stream.judgement import Difference, Judgement
 from meshscope.stream.judgements import Judgements
-from meshscope.stream.names import Names
+from meshscope.stream.pairs import Pairs
 from meshscope.stream.policy_store import PolicyStore
 from meshscope.stream.record import ProxyRecord, dump, load
 from meshscope.stream.statements import MAX_OPEN, Statements
@@ -28,7 +28,7 @@ MAX_RECORD_BYTES = 1_000_000
 WORLD = World(
     Expectations(project),
     PolicyStore(),
-    Names(),
+    Pairs(),
     Judgements(),
     judge,
     Timing({"configuration": 0, "endpoints": 0}),

@@ -12,6 +12,7 @@ from meshscope.declarations.reading import labels
 from meshscope.declarations.workloads import WORKLOAD_KINDS, Workload, workloads
 from meshscope.events.control_plane import ControlPlane
 from meshscope.events.resource import Resource
+from meshscope.projection.declared.declarations import declarations
 from meshscope.projection.declared.discovery import discovered
 from meshscope.projection.mesh import DEFAULT_DOMAIN, Mesh, build_mesh
 
@@ -98,7 +99,7 @@ class Surroundings:
         seen, notes = discovered(self.resources, plane.mesh_config.get("discoverySelectors") or ())
         return build_mesh(
             plane,
-            seen,
+            declarations(seen),
             version=plane.version,
             cluster=plane.environment.get("CLUSTER_ID") or "Kubernetes",
             domain=DEFAULT_DOMAIN,

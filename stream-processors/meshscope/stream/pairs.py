@@ -64,14 +64,14 @@ class Pairs:
     """Pairs of shards, and how they were judged.
 
     Args:
-        size: After this number of new ones those are forgotten that nobody asked for since the last
-            time.
+        size: After this number of new pairs, or a quarter of it of judgements, those are forgotten
+            that nobody asked for since the last time.
     """
 
     def __init__(self, size: int = 20_000) -> None:
         self._differing: Memory[Differing] = Memory(size)
-        self._judged: Memory[_Judged] = Memory(size)
-        self._policies: Memory[Judgement] = Memory(size)
+        self._judged: Memory[_Judged] = Memory(size // 4)
+        self._policies: Memory[Judgement] = Memory(size // 4)
 
     def judgement(
         self, expectation: Expectation, snapshot: Snapshot, store: PolicyStore, judge: Judge
