@@ -107,6 +107,8 @@ def infer(config_dump: Mapping[str, Any], known: Readings | None = None) -> Infe
     for name in (*_SECTIONS, *(name for name in sections if name not in _SECTIONS)):
         for config in sections.get(name, ()):
             _read_section(run, name, config)
+            if run.known is not None and name == "BootstrapConfigDump":
+                run.leaves[id(config)] = run.known.leaves(config)
     return _result(run, sections, leaves(config_dump, run.leaves))
 
 
@@ -305,7 +307,9 @@ def _cluster_name(message: Message) -> str:
 
 def _result(run: _Run, sections: Mapping[str, object], total: int) -> Inference:
     evidence = run.evidence
-    inbound, disagreements = inbound_policies(evidence)
+    inbound, disagreements = (
+        inbound_policies(evidence) if run.known is None else run.known.inbound(evidence)
+    )
     orders, more = outbound_orders(evidence.orders)
     for policy_key, what, variants in (*disagreements, *more):
         run.leftovers.disagreement(str(policy_key), what, variants)

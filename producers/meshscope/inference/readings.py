@@ -9,13 +9,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from meshscope.inference.evidence import Evidence
+from meshscope.inference.inbound_ports import Disagreement, inbound_policies
 from meshscope.inference.leftovers import Leftovers
 from meshscope.inference.reader import ANY_PREFIX, Fields, Message, Reading, Unexpected, leaves
+from meshscope.policy.policy import Policy
 
 KEPT_BYTES: Final = 64 << 20
 """JSON text of the resources that are remembered; what was read of them takes about as much again
@@ -31,7 +33,13 @@ _TYPES: Final = {
 # Order of fields has no meaning in JSON; order of lists has, and is kept.
 _canonical: Final = msgspec.json.Encoder(order="deterministic").encode
 
+KEPT_WHOLES: Final = 64
+"""Dumps of which it is remembered what their parts come to."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 Read = Callable[[Message, Evidence], object]
+Inbound = tuple[list[Policy], list[Disagreement]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,10 @@ class Readings:
     limit: int = KEPT_BYTES
     bytes: int = 0
     _known: OrderedDict[tuple[Any, ...], tuple[Part, int]] = field(default_factory=OrderedDict)
+    _inbound: OrderedDict[tuple[Any, ...], tuple[object, Inbound]] = field(
+        default_factory=OrderedDict
+    )
+    _leaves: OrderedDict[Hashable, int] = field(default_factory=OrderedDict)
 
     def part(self, asked: Asked) -> Part:
         """What a resource says."""
@@ -120,3 +132,31 @@ class Readings:
             _, (_, size) = self._known.popitem(last=False)
             self.bytes -= size
         return part
+
+    def inbound(self, evidence: Evidence) -> Inbound:
+        """What `inbound_policies` says; the same while the chains and clusters are."""
+        chains, clusters = tuple(evidence.chains), tuple(evidence.inbound_clusters.items())
+        name = (
+            tuple(map(id, chains)),
+            frozenset((cluster, id(found)) for cluster, found in clusters),
+            evidence.own_port_open,
+        )
+        known = self._inbound.get(name)
+        if known is None:
+            # What is named by its identity is kept as well, so that its identity stays its own.
+            known = (chains, clusters), inbound_policies(evidence)
+            _remember(self._inbound, name, known)
+        return known[1]
+
+    def leaves(self, section: Fields) -> int:
+        """Number of leaves of a section of which no part is remembered."""
+        name = blake2b(_canonical(section), digest_size=16).digest()
+        known = self._leaves.get(name)
+        return _remember(self._leaves, name, leaves(section)) if known is None else known
+
+
+def _remember(known: OrderedDict[K, V], name: K, value: V) -> V:
+    known[name] = value
+    if len(known) > KEPT_WHOLES:
+        known.popitem(last=False)
+    return value
