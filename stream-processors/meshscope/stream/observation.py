@@ -8,10 +8,9 @@ from meshscope.events.facts import PolicyShard, ShardDigest, ShardEntry
 from meshscope.policy.key import PolicyKey
 from meshscope.policy.policy import Policy
 from meshscope.policy.shards import Place, place_of
-from meshscope.policy.source import ResourceRef
 from meshscope.projection.result import Projection
 from meshscope.stream.expectation import Expectation
-from meshscope.stream.policy_store import PolicyStore
+from meshscope.stream.policy_store import PolicyStore, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +48,17 @@ def observe(
     }
     for shard in differing:
         for entry in shard.entries:
-            key = PolicyKey.parse(entry.key)
-            policy = _policy(key, entry, projection, store)
+            policy = store.known(entry) or _policy(entry, projection, store)
             if policy is None:
                 missing.append(entry.digest)
             else:
-                observed[key] = policy
+                observed[policy.key] = policy
     return Missing(tuple(sorted(set(missing)))) if missing else observed
 
 
-def _policy(
-    key: PolicyKey, entry: ShardEntry, projection: Projection, store: PolicyStore
-) -> Policy | None:
+def _policy(entry: ShardEntry, projection: Projection, store: PolicyStore) -> Policy | None:
+    key = PolicyKey.parse(entry.key)
     for expected in (projection.policies.get(key), *projection.alternatives.get(key, ())):
         if expected is not None and expected.digest == entry.digest:
-            return Policy(key, expected.content, sources(entry))
-    content = store.content(entry.digest)
-    return None if content is None else Policy(key, content, sources(entry))
-
-
-def sources(entry: ShardEntry) -> tuple[ResourceRef, ...]:
-    """The resources that a proxy names for a policy."""
-    return tuple(ResourceRef(each.kind, each.namespace, each.name) for each in entry.sources)
+            return store.keep(entry, Policy(key, expected.content, sources(entry)))
+    return store.policy(entry)

@@ -17,7 +17,6 @@ from meshscope.events.facts import (
     EquivalentDifference,
     PolicyShard,
     ShardDigest,
-    ShardEntry,
     Snapshot,
 )
 from meshscope.policy.key import PolicyKey
@@ -28,8 +27,8 @@ from meshscope.projection.memory import Memory
 from meshscope.projection.result import Projection
 from meshscope.stream.expectation import Expectation
 from meshscope.stream.judgement import Difference, Judge, Judgement
-from meshscope.stream.observation import Missing, sources
-from meshscope.stream.policy_store import PolicyStore
+from meshscope.stream.observation import Missing
+from meshscope.stream.policy_store import PolicyStore, sources
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,21 +206,15 @@ def _differing(
             continue
         if held.digest == policy.digest:
             observed[key] = Policy(key, policy.content, sources(held))
-        elif (found := _held(key, held, store)) is None:
+        elif (found := store.policy(held)) is None:
             missing.append(held.digest)
         else:
             observed[key] = found
     for entry in left.values():
-        key = PolicyKey.parse(entry.key)
-        if (found := _held(key, entry, store)) is None:
+        if (found := store.policy(entry)) is None:
             missing.append(entry.digest)
         else:
-            observed[key] = found
+            observed[found.key] = found
     if missing:
         return Missing(tuple(missing))
     return Differing(expected, observed) if expected or observed else _NOTHING
-
-
-def _held(key: PolicyKey, entry: ShardEntry, store: PolicyStore) -> Policy | None:
-    content = store.content(entry.digest)
-    return None if content is None else Policy(key, content, sources(entry))

@@ -1,12 +1,24 @@
 """Shards and bodies of policies by digest."""
 
 from functools import lru_cache
+from typing import Final
 
-from meshscope.events.facts import PolicyBody, PolicyShard
+from meshscope.events.facts import PolicyBody, PolicyShard, ShardEntry
+from meshscope.policy.key import PolicyKey
 from meshscope.policy.kinds import Kind
-from meshscope.policy.policy import Content, content_from_bytes
+from meshscope.policy.policy import Content, Policy, content_from_bytes
+from meshscope.policy.source import ResourceRef
+from meshscope.projection.memory import Memory
 
 _Fact = PolicyShard | PolicyBody
+
+MAX_POLICIES: Final = 10_000
+"""Policies that were put together of an entry and a body, and are remembered."""
+
+
+def sources(entry: ShardEntry) -> tuple[ResourceRef, ...]:
+    """The resources that a proxy names for a policy."""
+    return tuple(ResourceRef(each.kind, each.namespace, each.name) for each in entry.sources)
 
 
 class PolicyStore:
@@ -19,6 +31,7 @@ class PolicyStore:
     def __init__(self) -> None:
         self._recent: dict[str, _Fact] = {}
         self._older: dict[str, _Fact] = {}
+        self._policies: Memory[Policy] = Memory(MAX_POLICIES)
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._recent or digest in self._older
@@ -40,6 +53,24 @@ class PolicyStore:
         """What the policy with this digest decides, if its body came."""
         found = self._find(digest)
         return _content(found.kind, found.content) if isinstance(found, PolicyBody) else None
+
+    def policy(self, entry: ShardEntry) -> Policy | None:
+        """The policy that an entry of a shard stands for, if its body came."""
+        known = self.known(entry)
+        if known is not None:
+            return known
+        content = self.content(entry.digest)
+        if content is None:
+            return None
+        return self.keep(entry, Policy(PolicyKey.parse(entry.key), content, sources(entry)))
+
+    def known(self, entry: ShardEntry) -> Policy | None:
+        """The policy that an entry stands for, if it was asked for lately."""
+        return self._policies.get(entry)
+
+    def keep(self, entry: ShardEntry, policy: Policy) -> Policy:
+        """Remember the policy that an entry stands for."""
+        return self._policies.put(entry, policy)
 
     def _find(self, digest: str) -> _Fact | None:
         found = self._recent.get(digest)
