@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from weakref import WeakValueDictionary
 
 import msgspec
 

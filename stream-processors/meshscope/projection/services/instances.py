@@ -336,8 +336,7 @@ class InstanceIndex:
 
     def _workload_entries(self, namespace: str, selector: Labels) -> Iterator[Resource]:
         for entry in self._entries.get(namespace, ()):
-            labels = {**entry.labels, **(entry.spec.get("labels") or {})}
-            if selector.items() <= labels.items():
+            if selector.items() <= entry_labels(entry).items():
                 yield entry
 
     @cached_property
