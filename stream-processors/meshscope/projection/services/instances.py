@@ -439,7 +439,7 @@ def _named(name: str, namespace: str, domain: str) -> _Service:
 
 def _of_piece(piece: Resource, domain: str) -> _Service | None:
     """The service of an EndpointSlice; None: it is of none, or has no addresses."""
-    name = piece.labels.get(_SERVICE_NAME)
+    name = piece.labels.get(SERVICE_NAME)
     if not name or piece.body.get("addressType") == "FQDN":
         return None
     return _named(name, piece.namespace, domain)
