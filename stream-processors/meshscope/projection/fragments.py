@@ -7,7 +7,7 @@ from them (the digests of shards, and what a proxy holds instead) is worked out 
 proxy is little more than the layers that it has.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 
@@ -197,6 +197,14 @@ class Policies(Mapping[PolicyKey, Policy]):
 
     def __iter__(self) -> Iterator[PolicyKey]:
         return iter(self._flat)
+
+    def keys(self) -> KeysView[PolicyKey]:
+        """The keys; these views are faster than those of `Mapping`."""
+        return self._flat.keys()
+
+    def items(self) -> ItemsView[PolicyKey, Policy]:
+        """Keys and policies."""
+        return self._flat.items()
 
     def __len__(self) -> int:
         return sum(layer.count for layer in self.layers)
