@@ -109,7 +109,7 @@ def test_expectations_that_say_the_same_are_one() -> None:
     here, elsewhere = resource("r", {"a": 1}), resource("s", {"b": 1}, ["p9.shop"])
     found = [
         expectations.expectation(
-            Declaration(name, ControlPlane(), resources, {}), ProxyInputs(proxy, CLUSTER, "shop")
+            Declaration(name, ControlPlane(), resources, {}), held(proxy, {}).snapshot
         )
         for name, resources in (("before", (here,)), ("after", (here, elsewhere)))
         for proxy in ("p1.shop", "p2.shop")

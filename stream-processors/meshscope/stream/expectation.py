@@ -144,6 +144,7 @@ class Expectations:
         self._proxies: Memory[_Proxy] = Memory(MAX_PROXIES)
         self._latest: Memory[tuple[str, str, Expectation]] = Memory(MAX_PROXIES)
         self._made: Memory[Expectation] = Memory(MAX_SHARED)
+        self._equal: Memory[Expectation] = Memory(MAX_SHARED)
         self._meshes: OrderedDict[str, DeclaredMesh] = OrderedDict()
 
     def expectation(self, declaration: Declaration, snapshot: Snapshot) -> Expectation:
@@ -193,6 +194,10 @@ class Expectations:
         """The expectation of a projection; that of an earlier one that says the same."""
         policies = as_policies(projection.policies)
         if projection.alternatives:
-            return expect(projection)
+            return self._shared(projection)
         name = (policies.layers, projection.unverifiable, projection.notes)
-        return self._made.of(name, lambda: expect(projection))
+        return self._made.of(name, lambda: self._shared(projection))
+
+    def _shared(self, projection: Projection) -> Expectation:
+        found = expect(projection)
+        return self._equal.of(found.whole, lambda: found)
