@@ -45,6 +45,7 @@ from meshscope.events.codec import decode, encode
 from meshscope.events.facts import (
     Anomaly,
     Drift,
+    Finding,
     PartitionOffset,
     PolicyBody,
     PolicyShard,
@@ -72,6 +73,7 @@ TABLES = {
     PolicyShard: "policy_shards",
     PolicyBody: "policies",
     Drift: "drift",
+    Finding: "findings",
     Verdict: "verdicts",
     Anomaly: "anomalies",
 }
